@@ -1,0 +1,345 @@
+import { readFileSync, statSync } from 'node:fs';
+
+export type ProcessName = 'ledger' | 'operator' | 'gateway' | 'runner' | 'quickstart';
+
+interface Definition<T> {
+  env: string;
+  /** Which processes read it. */
+  used: readonly ProcessName[];
+  doc: string;
+  /** Throws a `TypeError` whose message completes the sentence "<ENV> …". */
+  parse: (text: string) => T;
+  fallback?: T;
+  fallbackDoc?: string;
+}
+
+/** Raised with every problem at once, so that one start shows all that is to be fixed. */
+export class SettingsError extends Error {
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(`invalid settings:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    this.name = 'SettingsError';
+    this.problems = problems;
+  }
+}
+
+/**
+ * A secret from `X` or `X_FILE`. A file is read again when it changes, so that rotated tokens take
+ * effect without a restart. Printing one never shows the value.
+ */
+export class Secret {
+  readonly #read: () => string;
+  constructor(read: () => string) {
+    this.#read = read;
+  }
+  static of(value: string): Secret {
+    return new Secret(() => value);
+  }
+  static fromFile(path: string): Secret {
+    let modified = -1;
+    let value = '';
+    return new Secret(() => {
+      const now = statSync(path).mtimeMs;
+      if (now !== modified) {
+        value = readFileSync(path, 'utf8').trimEnd();
+        modified = now;
+      }
+      return value;
+    });
+  }
+  /** The present value. Throws when the file has gone. */
+  reveal(): string {
+    return this.#read();
+  }
+  toString(): string {
+    return '[secret]';
+  }
+  toJSON(): string {
+    return '[secret]';
+  }
+}
+
+const text = (value: string): string => value;
+
+function port(value: string): number {
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_535) throw new TypeError('must be a port number from 0 to 65535');
+  return Number(value);
+}
+
+function url(value: string): string {
+  if (!URL.canParse(value)) throw new TypeError('must be an absolute URL');
+  return value.replace(/\/$/, '');
+}
+
+function urlList(value: string): string[] {
+  const items = value
+    .split(',')
+    .map((item) => item.trim())
+    .filter(Boolean);
+  for (const item of items)
+    if (!URL.canParse(item)) throw new TypeError('must be a comma-separated list of absolute URLs');
+  return items;
+}
+
+function oneOf<const T extends string>(...choices: T[]): (value: string) => T {
+  return (value) => {
+    const choice = choices.find((candidate) => candidate === value);
+    if (choice === undefined) throw new TypeError(`must be one of ${choices.join(', ')}`);
+    return choice;
+  };
+}
+
+const secret = (value: string): Secret => Secret.of(value);
+
+/** Every setting of every process, in the order of `docs/settings.md`, which is generated from it. */
+export const CATALOGUE = {
+  dataDir: {
+    env: 'GSV_DATA_DIR',
+    used: ['quickstart', 'ledger'],
+    doc: 'Folder of the embedded defaults. Running as root, PostgreSQL keeps its part where its unprivileged user can enter.',
+    parse: text,
+    fallback: '.data',
+  },
+  logLevel: {
+    env: 'GSV_LOG_LEVEL',
+    used: ['ledger', 'operator', 'gateway', 'runner', 'quickstart'],
+    doc: 'Least level of the log lines on standard error.',
+    parse: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal'),
+    fallback: 'info' as const,
+  },
+  opsPort: {
+    env: 'GSV_OPS_PORT',
+    used: ['ledger', 'operator', 'gateway', 'runner'],
+    doc: 'Serves `/livez`, `/readyz` and `/metrics`. 0 = off.',
+    parse: port,
+    fallback: 0,
+  },
+  ledgerPort: {
+    env: 'GSV_LEDGER_PORT',
+    used: ['ledger', 'quickstart'],
+    doc: 'Port of the ledger; 0 = a free one, named in the first log line.',
+    parse: port,
+    fallback: 7101,
+  },
+  ledgerHost: {
+    env: 'GSV_LEDGER_HOST',
+    used: ['ledger'],
+    doc: 'Address that the ledger listens on.',
+    parse: text,
+    fallback: '127.0.0.1',
+  },
+  ledgerDatabaseUrl: {
+    env: 'GSV_LEDGER_DATABASE_URL',
+    used: ['ledger'],
+    doc: 'PostgreSQL 15 or newer; absent = an embedded one in the data folder.',
+    parse: url,
+  },
+  ledgerTokensFile: {
+    env: 'GSV_LEDGER_TOKENS_FILE',
+    used: ['ledger'],
+    doc: 'JSON file `{"<token>": ["<scope>", …]}`, re-read when it changes.',
+    parse: text,
+  },
+  ledgerToken: {
+    env: 'GSV_LEDGER_TOKEN',
+    used: ['ledger', 'operator', 'gateway', 'runner'],
+    doc: 'Ledger: one token with all scopes, for development. Others: the token they present.',
+    parse: secret,
+  },
+  ledgerUrl: {
+    env: 'GSV_LEDGER_URL',
+    used: ['operator', 'gateway', 'runner'],
+    doc: 'Where the ledger answers.',
+    parse: url,
+  },
+  gatewayPort: {
+    env: 'GSV_GATEWAY_PORT',
+    used: ['gateway', 'quickstart'],
+    doc: 'Port of the edge.',
+    parse: port,
+    fallback: 7100,
+  },
+  gatewayHost: {
+    env: 'GSV_GATEWAY_HOST',
+    used: ['gateway'],
+    doc: 'Address that the edge listens on.',
+    parse: text,
+    fallback: '127.0.0.1',
+  },
+  gatewayRole: {
+    env: 'GSV_GATEWAY_ROLE',
+    used: ['gateway'],
+    doc: 'Which half of the edge this process serves.',
+    parse: oneOf('all', 'run', 'api'),
+    fallback: 'all' as const,
+  },
+  publicUrl: {
+    env: 'GSV_PUBLIC_URL',
+    used: ['gateway', 'operator'],
+    doc: 'How buyers reach the edge; the base of `status.url` and of OAuth resource metadata.',
+    parse: url,
+  },
+  runnerPort: {
+    env: 'GSV_RUNNER_PORT',
+    used: ['runner', 'quickstart'],
+    doc: 'Port of the runner.',
+    parse: port,
+    fallback: 7102,
+  },
+  runnerHost: {
+    env: 'GSV_RUNNER_HOST',
+    used: ['runner'],
+    doc: 'Address that the runner listens on.',
+    parse: text,
+    fallback: '127.0.0.1',
+  },
+  runnerUrl: { env: 'GSV_RUNNER_URL', used: ['gateway', 'operator'], doc: 'Where the runner answers.', parse: url },
+  ticketKey: {
+    env: 'GSV_TICKET_KEY',
+    used: ['gateway', 'runner'],
+    doc: 'Key of at least 32 characters that signs run tickets from edge to runner.',
+    parse: secret,
+  },
+  runnerProbeKey: {
+    env: 'GSV_RUNNER_PROBE_KEY',
+    used: ['operator', 'runner'],
+    doc: 'Bearer key of the operator for the probe.',
+    parse: secret,
+  },
+  oidcIssuer: {
+    env: 'GSV_OIDC_ISSUER',
+    used: ['gateway'],
+    doc: 'Issuer of the tokens that the edge accepts.',
+    parse: url,
+  },
+  oidcAudience: {
+    env: 'GSV_OIDC_AUDIENCE',
+    used: ['gateway'],
+    doc: 'Audience that a token must name.',
+    parse: text,
+    fallback: 'gsv-gateway',
+  },
+  oidcClientId: { env: 'GSV_OIDC_CLIENT_ID', used: ['gateway'], doc: 'Client of the browser login.', parse: text },
+  oidcClientSecret: { env: 'GSV_OIDC_CLIENT_SECRET', used: ['gateway'], doc: 'Secret of that client.', parse: secret },
+  resources: {
+    env: 'GSV_RESOURCES',
+    used: ['operator', 'gateway', 'runner'],
+    doc: 'Where the custom resources live; `embedded` is the quickstart’s own and refused elsewhere.',
+    parse: oneOf('kubernetes', 'embedded'),
+    fallback: 'kubernetes' as const,
+  },
+  gitRemote: { env: 'GSV_GIT_REMOTE', used: ['operator'], doc: 'Repository that Argo CD reads.', parse: text },
+  gitBranch: { env: 'GSV_GIT_BRANCH', used: ['operator'], doc: 'Branch of it.', parse: text, fallback: 'main' },
+  gitCredentialsFile: {
+    env: 'GSV_GIT_CREDENTIALS_FILE',
+    used: ['operator'],
+    doc: 'File in the format of `git credential-store`.',
+    parse: text,
+  },
+  delivery: {
+    env: 'GSV_DELIVERY',
+    used: ['operator'],
+    doc: 'Who applies the commits.',
+    parse: oneOf('argocd', 'local'),
+    fallback: 'argocd' as const,
+  },
+  argocdNamespace: {
+    env: 'GSV_ARGOCD_NAMESPACE',
+    used: ['operator'],
+    doc: 'Namespace of the Applications.',
+    parse: text,
+    fallback: 'argocd',
+  },
+  vaultAddr: { env: 'GSV_VAULT_ADDR', used: ['operator', 'runner'], doc: 'Vault or OpenBao.', parse: url },
+  vaultAuth: {
+    env: 'GSV_VAULT_AUTH',
+    used: ['operator', 'runner'],
+    doc: 'How to log in there.',
+    parse: oneOf('kubernetes', 'token'),
+    fallback: 'kubernetes' as const,
+  },
+  vaultToken: {
+    env: 'GSV_VAULT_TOKEN',
+    used: ['operator', 'runner'],
+    doc: 'Token for the `token` login.',
+    parse: secret,
+  },
+  vaultMount: {
+    env: 'GSV_VAULT_MOUNT',
+    used: ['operator', 'runner'],
+    doc: 'KV v2 mount.',
+    parse: text,
+    fallback: 'secret',
+  },
+  runtimeUrl: {
+    env: 'GSV_RUNTIME_URL',
+    used: ['runner', 'quickstart'],
+    doc: 'The shared Langflow runtime.',
+    parse: url,
+  },
+  runtimeKey: { env: 'GSV_RUNTIME_KEY', used: ['runner', 'quickstart'], doc: 'Its API key.', parse: secret },
+  artifactsUrl: {
+    env: 'GSV_ARTIFACTS_URL',
+    used: ['operator', 'runner'],
+    doc: 'Artifact store: `file:///folder` or `s3://bucket/prefix`.',
+    parse: url,
+  },
+  saleorShops: {
+    env: 'GSV_SALEOR_SHOPS',
+    used: ['gateway'],
+    doc: 'Comma-separated API URLs of the shops whose webhooks are accepted; absent = commerce is off.',
+    parse: urlList,
+  },
+} satisfies Record<string, Definition<unknown>>;
+
+type Catalogue = typeof CATALOGUE;
+type Value<K extends keyof Catalogue> = Catalogue[K] extends { fallback: unknown }
+  ? ReturnType<Catalogue[K]['parse']>
+  : ReturnType<Catalogue[K]['parse']> | undefined;
+export type Settings<K extends keyof Catalogue> = { [P in K]: Value<P> };
+/** A setting that must be there: `required` below names them. */
+export type WithRequired<T, K extends keyof T> = Omit<T, K> & { [P in K]-?: NonNullable<T[P]> };
+
+/**
+ * Reads and validates settings; the only place that touches the environment.
+ *
+ * @throws SettingsError with all problems at once
+ */
+export function loadSettings<K extends keyof Catalogue, R extends K = never>(
+  keys: readonly K[],
+  required: readonly R[] = [],
+  env: NodeJS.ProcessEnv = process.env,
+): WithRequired<Settings<K>, R> {
+  const problems: string[] = [];
+  const out: Record<string, unknown> = {};
+  for (const key of keys) {
+    const definition = CATALOGUE[key] as Definition<unknown>;
+    try {
+      out[key] = readOne(definition, env);
+    } catch (error) {
+      problems.push(`${definition.env} ${(error as Error).message}`);
+      continue;
+    }
+    if (out[key] === undefined && (required as readonly string[]).includes(key)) {
+      problems.push(`${definition.env} is required: ${definition.doc}`);
+    }
+  }
+  if (problems.length > 0) throw new SettingsError(problems);
+  return out as WithRequired<Settings<K>, R>;
+}
+
+function readOne(definition: Definition<unknown>, env: NodeJS.ProcessEnv): unknown {
+  const direct = env[definition.env];
+  if (direct !== undefined && direct !== '') return definition.parse(direct);
+  const file = env[`${definition.env}_FILE`];
+  if (definition.parse === secret && file) {
+    const fromFile = Secret.fromFile(file);
+    try {
+      fromFile.reveal();
+    } catch {
+      throw new TypeError(`cannot be read from the file that ${definition.env}_FILE names`);
+    }
+    return fromFile;
+  }
+  return definition.fallback;
+}

@@ -1,0 +1,107 @@
+import type { Kind, KindMap, NewMeta } from './kinds.ts';
+
+/** Identifies one object of a kind. `namespace` is absent for cluster-scoped kinds. */
+export interface Key {
+  namespace?: string;
+  name: string;
+}
+
+/** What may be written: metadata without what the store sets, and the desired state. */
+export interface Desired<K extends Kind> {
+  metadata: NewMeta;
+  spec: KindMap[K]['spec'];
+}
+
+export interface ListOptions {
+  namespace?: string;
+  /** All of these labels must be equal. */
+  labels?: Record<string, string>;
+}
+
+/**
+ * A synced, read-only view of one kind, kept current by a watch. Objects are shared and deeply
+ * frozen in spirit: a reader never changes them. It may be stale; writes are checked by
+ * resourceVersion or are idempotent.
+ */
+export interface ResourceCache<K extends Kind> {
+  /** Resolves once the first list is complete. */
+  readonly synced: Promise<void>;
+  get(key: Key): KindMap[K] | undefined;
+  list(options?: ListOptions): KindMap[K][];
+  /**
+   * Calls back with the key of every object that was added, changed or removed, including each
+   * object of the first list. Returns a function that ends the subscription.
+   */
+  onChange(listener: (key: Key) => void): () => void;
+}
+
+/** Raised by every adapter; `code` is what Kubernetes calls `reason`. */
+export class StoreError extends Error {
+  readonly code: 'NotFound' | 'AlreadyExists' | 'Conflict' | 'Invalid' | 'Unavailable' | 'Forbidden';
+  /** For `Invalid`: each violated rule with the path of its field, e.g. `spec.plan`. */
+  readonly causes: readonly { field: string; message: string }[];
+  constructor(
+    code: StoreError['code'],
+    message: string,
+    causes: readonly { field: string; message: string }[] = [],
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'StoreError';
+    this.code = code;
+    this.causes = causes;
+  }
+}
+
+/**
+ * The one door to custom resources. Two adapters: `store/embedded.ts` (quickstart and fast tests)
+ * and `store/kubernetes.ts`. Both pass `store/contract.suite.ts`.
+ */
+export interface ResourceStore {
+  /** Live read. Undefined when it is not there. */
+  get<K extends Kind>(kind: K, key: Key): Promise<KindMap[K] | undefined>;
+  list<K extends Kind>(kind: K, options?: ListOptions): Promise<KindMap[K][]>;
+  /** The shared cache of a kind; the first call starts the watch. */
+  watch<K extends Kind>(kind: K): ResourceCache<K>;
+  /** @throws StoreError AlreadyExists, Invalid, NotFound (namespace), Forbidden (namespace terminating) */
+  create<K extends Kind>(kind: K, desired: Desired<K>): Promise<KindMap[K]>;
+  /**
+   * Creates or replaces spec, labels and annotations of one writer's whole document (server-side
+   * apply, forced). An equal document changes nothing, not even resourceVersion. With
+   * `resourceVersion` the write is refused (Conflict) when the object has moved on.
+   */
+  apply<K extends Kind>(
+    kind: K,
+    desired: Desired<K>,
+    options: { fieldManager: string; resourceVersion?: string },
+  ): Promise<KindMap[K]>;
+  /** Replaces status; spec and generation stay. An equal status changes nothing. @throws StoreError NotFound, Conflict, Invalid */
+  applyStatus<K extends Kind>(
+    kind: K,
+    key: Key,
+    status: NonNullable<KindMap[K]['status']>,
+    options: { fieldManager: string; resourceVersion?: string },
+  ): Promise<KindMap[K]>;
+  /** Replaces the list of finalizers. An object being deleted goes once the list is empty. @throws StoreError NotFound, Conflict */
+  setFinalizers<K extends Kind>(
+    kind: K,
+    key: Key,
+    finalizers: string[],
+    options: { resourceVersion: string },
+  ): Promise<KindMap[K] | undefined>;
+  /** Marks for deletion, or removes at once when no finalizer holds it. Absent objects are no error. With `uid` only that object. */
+  delete(kind: Kind, key: Key, options?: { uid?: string }): Promise<void>;
+  /** Ends watches and flushes. */
+  close(): Promise<void>;
+}
+
+/** `namespace/name`, or `name`: the key of queues and logs. */
+export function keyText(key: Key): string {
+  return key.namespace === undefined ? key.name : `${key.namespace}/${key.name}`;
+}
+
+/** Inverse of {@link keyText}. */
+export function parseKey(text: string): Key {
+  const slash = text.indexOf('/');
+  return slash < 0 ? { name: text } : { namespace: text.slice(0, slash), name: text.slice(slash + 1) };
+}
