@@ -12,6 +12,8 @@ export interface HttpAppOptions {
   title: string;
   /** Largest accepted request body in bytes; above it: 413 `body_too_large`. */
   bodyLimitBytes: number;
+  /** OpenAPI security schemes by name; routes refer to them in `schema.security`. */
+  securitySchemes?: Record<string, { type: 'http'; scheme: string; description?: string }> | undefined;
 }
 
 const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
@@ -53,7 +55,11 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
     void reply.header('x-request-id', request.id);
   });
   await app.register(swagger, {
-    openapi: { openapi: '3.1.0', info: { title: options.title, version: '1' } },
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: options.title, version: '1' },
+      components: { securitySchemes: options.securitySchemes ?? {} },
+    },
   });
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;

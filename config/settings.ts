@@ -343,3 +343,28 @@ function readOne(definition: Definition<unknown>, env: NodeJS.ProcessEnv): unkno
   }
   return definition.fallback;
 }
+
+/** Variables that outside programs need to be found, to reach a network through a proxy and to trust it. */
+const INHERITED = [
+  'PATH',
+  'TMPDIR',
+  'SSH_AUTH_SOCK',
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'NO_PROXY',
+  'http_proxy',
+  'https_proxy',
+  'no_proxy',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+];
+
+/** What a child process gets of our environment: enough to run, none of our settings and secrets. */
+export function childEnvironment(env: NodeJS.ProcessEnv = process.env): Record<string, string> {
+  return Object.fromEntries(
+    INHERITED.flatMap((name) => {
+      const value = env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}

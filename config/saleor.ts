@@ -1,0 +1,213 @@
+/**
+ * What a Saleor delivery says, read from its verified raw bytes. Both the webhook intake (which
+ * files it) and the operator's order worker (which acts on it) read it here, so they can never
+ * disagree. Shapes: a subscription posts the event flat, a typed root wraps it as
+ * `{"data": {"orderFullyPaid": …}}`; a webhook without a query posts a legacy array and is refused.
+ */
+import { Problem } from './problem.ts';
+
+/** `order.chargeStatus` values that mean "nothing is owed any more". */
+const PAID_CHARGE_STATUSES = new Set(['FULL', 'OVERCHARGED']);
+
+/** The metadata key of an order that names the Organization it is for. */
+const TENANT_KEY = 'tenant';
+
+/** A page of order lines or values longer than this is not one of ours; it bounds the work. */
+const MAX_LINES = 500;
+
+export interface ShopLine {
+  /** Saleor's global id: the business key of everything the line causes. */
+  id: string;
+  sku: string;
+  quantity: number;
+  /** The NUMERIC variant attribute `credits`, where the shop sets it. */
+  credits?: number;
+}
+
+export interface ShopOrder {
+  id: string;
+  number: string;
+  /** RFC 3339; the date that expiry and paid periods count from. */
+  created: string;
+  /** Fully charged at the time the payload was made. */
+  paid: boolean;
+  cancelled: boolean;
+  /** Cumulative, in minor units of `currency`. */
+  charged: { minor: number; currency: string };
+  total: { minor: number; currency: string };
+  userEmail: string;
+  /** From the order's metadata; absent when the shop did not set it. */
+  tenant?: string;
+  lines: ShopLine[];
+}
+
+export interface ShopDelivery {
+  /** Lower snake case like the `Saleor-Event` header, derived from the signed `__typename`. */
+  event: string;
+  issuedAt: string;
+  order?: ShopOrder;
+}
+
+type Json = Record<string, unknown>;
+
+/**
+ * @throws Problem 400 `malformed_body`; 422 `legacy_payload`, `payload_incomplete` (the subscription
+ * does not ask for a field that is needed; the pointer names it)
+ */
+export function parseDelivery(raw: Uint8Array): ShopDelivery {
+  const event = eventRoot(parseJson(raw));
+  const typename = text(event, '__typename', '');
+  const delivery: ShopDelivery = { event: snakeCase(typename), issuedAt: timestamp(event, 'issuedAt', '') };
+  if (typename.startsWith('Order')) delivery.order = parseOrder(object(event, 'order', ''));
+  return delivery;
+}
+
+function parseJson(raw: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(raw));
+  } catch (cause) {
+    throw new Problem({ status: 400, code: 'malformed_body', detail: 'the delivery is not UTF-8 JSON', cause });
+  }
+}
+
+function eventRoot(body: unknown): Json {
+  if (Array.isArray(body)) {
+    throw new Problem({
+      status: 422,
+      code: 'legacy_payload',
+      detail: 'this webhook has no subscription query and posts the legacy payload; give it a query and send it again',
+    });
+  }
+  const root = isObject(body) && isObject(body.data) ? Object.values(body.data)[0] : body;
+  if (!isObject(root)) throw incomplete('', 'must be an event object');
+  return root;
+}
+
+function parseOrder(order: Json): ShopOrder {
+  const total = object(order, 'total', '/order');
+  const currency = text(total, 'currency', '/order/total');
+  const lines = list(order, 'lines', '/order').map((line, index) => parseLine(line, `/order/lines/${index}`));
+  const tenant = tenantOf(order);
+  return {
+    id: text(order, 'id', '/order'),
+    number: text(order, 'number', '/order'),
+    created: timestamp(order, 'created', '/order'),
+    paid: order.isPaid === true && PAID_CHARGE_STATUSES.has(text(order, 'chargeStatus', '/order')),
+    cancelled: text(order, 'status', '/order') === 'CANCELED',
+    total: {
+      minor: minorUnits(object(total, 'gross', '/order/total').amount, currency, '/order/total/gross/amount'),
+      currency,
+    },
+    charged: {
+      minor: minorUnits(object(order, 'totalCharged', '/order').amount, currency, '/order/totalCharged/amount'),
+      currency,
+    },
+    userEmail: typeof order.userEmail === 'string' ? order.userEmail : '',
+    ...(tenant === undefined ? {} : { tenant }),
+    lines,
+  };
+}
+
+function parseLine(line: unknown, pointer: string): ShopLine {
+  if (!isObject(line)) throw incomplete(pointer, 'must be an object');
+  const quantity = line.quantity;
+  if (typeof quantity !== 'number' || !Number.isSafeInteger(quantity) || quantity < 0) {
+    throw incomplete(`${pointer}/quantity`, 'must be a whole number');
+  }
+  const variant = isObject(line.variant) ? line.variant : undefined;
+  const sku = typeof line.productSku === 'string' ? line.productSku : variant?.sku;
+  if (typeof sku !== 'string') throw incomplete(`${pointer}/productSku`, 'is required');
+  const credits = creditsAttribute(variant);
+  return { id: text(line, 'id', pointer), sku, quantity, ...(credits === undefined ? {} : { credits }) };
+}
+
+/** A NUMERIC attribute arrives as a string in `values[0].name`; unset attributes have no values. */
+function creditsAttribute(variant: Json | undefined): number | undefined {
+  if (!Array.isArray(variant?.attributes)) return undefined;
+  for (const entry of variant.attributes) {
+    if (!isObject(entry) || !isObject(entry.attribute) || entry.attribute.slug !== 'credits') continue;
+    const value = Array.isArray(entry.values) ? entry.values[0] : undefined;
+    if (!isObject(value) || typeof value.name !== 'string') return undefined;
+    // A text that is no number must not look like "not set": NaN differs from every pack's amount.
+    return value.name.trim() === '' ? Number.NaN : Number(value.name);
+  }
+  return undefined;
+}
+
+function tenantOf(order: Json): string | undefined {
+  if (!Array.isArray(order.metadata)) return undefined;
+  const entry = order.metadata.find((item) => isObject(item) && item.key === TENANT_KEY);
+  return isObject(entry) && typeof entry.value === 'string' && entry.value !== '' ? entry.value : undefined;
+}
+
+/**
+ * Money arrives as a float (Python's `json.dumps` of a decimal). The shortest decimal text of that
+ * float is the amount that the shop meant; its digits are shifted as text, never multiplied.
+ * Digits per currency: ISO 4217, as `Intl` knows them.
+ */
+export function minorUnits(amount: unknown, currency: string, pointer: string): number {
+  const digits = currencyDigits(currency, pointer);
+  const match = /^(\d+)(?:\.(\d+))?$/.exec(
+    typeof amount === 'number' || typeof amount === 'string' ? String(amount) : '',
+  );
+  const fraction = match?.[2] ?? '';
+  if (!match || fraction.slice(digits).replaceAll('0', '') !== '') {
+    throw incomplete(pointer, `must be an amount with at most ${digits} decimal digits`);
+  }
+  const minor = Number(`${match[1]}${fraction.slice(0, digits).padEnd(digits, '0')}`);
+  if (!Number.isSafeInteger(minor)) throw incomplete(pointer, 'is too large');
+  return minor;
+}
+
+function currencyDigits(currency: string, pointer: string): number {
+  try {
+    return new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2;
+  } catch {
+    throw incomplete(pointer, 'has no known currency');
+  }
+}
+
+function snakeCase(typename: string): string {
+  return typename.replaceAll(/(?!^)([A-Z])/g, '_$1').toLowerCase();
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function object(parent: Json, field: string, pointer: string): Json {
+  const value = parent[field];
+  if (!isObject(value)) throw incomplete(`${pointer}/${field}`, 'is required');
+  return value;
+}
+
+function text(parent: Json, field: string, pointer: string): string {
+  const value = parent[field];
+  if (typeof value !== 'string' || value === '' || value.length > 512) {
+    throw incomplete(`${pointer}/${field}`, 'must be a text of 1 to 512 characters');
+  }
+  return value;
+}
+
+function timestamp(parent: Json, field: string, pointer: string): string {
+  const value = text(parent, field, pointer);
+  if (Number.isNaN(Date.parse(value))) throw incomplete(`${pointer}/${field}`, 'must be an RFC 3339 time');
+  return value;
+}
+
+function list(parent: Json, field: string, pointer: string): unknown[] {
+  const value = parent[field];
+  if (!Array.isArray(value) || value.length > MAX_LINES) {
+    throw incomplete(`${pointer}/${field}`, `must be a list of at most ${MAX_LINES}`);
+  }
+  return value;
+}
+
+function incomplete(pointer: string, message: string): Problem {
+  return new Problem({
+    status: 422,
+    code: 'payload_incomplete',
+    detail: `the delivery's ${pointer || '/'} ${message}; the webhook's subscription must ask for it`,
+    errors: [{ pointer, rule: 'payload', message }],
+  });
+}

@@ -1,0 +1,34 @@
+/**
+ * Why an order, or a line of it, waits for a person. The name stands in the inbox
+ * (`GET /v1/inbox?state=parked`), in the log line and in the metric.
+ */
+export const PARKING_REASONS = {
+  TenantMissing: 'The order does not say which Organization it is for: set the metadata key `tenant` in the shop.',
+  TenantUnknown: 'No Organization of that name exists: create it, or correct the order’s metadata key `tenant`.',
+  CustomerNotAllowed: 'The customer holds neither Billing nor Admin in that Organization: add a grant to a Team.',
+  SkuUnknown: 'No Offering or CreditPack carries the SKU: add it, or correct the SKU in the shop.',
+  SkuAmbiguous: 'More than one Offering or CreditPack carries the SKU: leave it on one.',
+  OfferingNotSellable: 'The Offering is not Published, or has no usable version in its channel.',
+  PlanUnknown: 'The Offering’s version has no plan of the name that its SKU maps to.',
+  CreditMismatch: 'The shop’s `credits` attribute differs from the CreditPack’s amount: correct one of them.',
+  PackLimitExceeded: 'The line orders more packs than `maxPerOrder` allows: refund it or raise the limit.',
+  InstanceNameTaken: 'An Instance of the name that this unit must have exists and belongs to another order.',
+  PayloadUnreadable: 'The stored delivery cannot be read any more: look at its bytes in the inbox.',
+} as const;
+
+export type ParkingReason = keyof typeof PARKING_REASONS;
+
+/** Something that no retry cures. `line` is absent when the order as a whole is meant. */
+export interface Parked {
+  reason: ParkingReason;
+  detail: string;
+  line?: string;
+}
+
+/** The text that stands in the inbox: `Reason: detail`, several joined by `; `. */
+export function parkingText(parked: readonly Parked[]): string {
+  return parked
+    .map(({ reason, line, detail }) => `${reason}${line === undefined ? '' : ` (line ${line})`}: ${detail}`)
+    .join('; ')
+    .slice(0, 1000);
+}

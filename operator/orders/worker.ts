@@ -1,0 +1,143 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from '../../config/log.ts';
+import { Problem } from '../../config/problem.ts';
+import { parseDelivery } from '../../config/saleor.ts';
+import type { ResourceStore } from '../../crds/store.ts';
+import type { InboxItem, LedgerClient } from '../../ledger/client.ts';
+import { tenancy } from './customer.ts';
+import { type FulfilmentBook, fulfil } from './fulfil.ts';
+import { type Parked, parkingText } from './parking.ts';
+import { unitsOf } from './units.ts';
+
+/** Long enough for the slowest order; after it another worker takes the delivery over. */
+const LEASE_SECONDS = 120;
+/** How often an idle worker looks: quickly after work, then ever more slowly. */
+const IDLE_MIN_MS = 50;
+const IDLE_MAX_MS = 1_000;
+/** The inbox is serial per order, so lanes only ever work on different orders. */
+const LANES = 2;
+/** A delivery that keeps failing is tried at least this often, for as long as it takes. */
+const RETRY_CAP_SECONDS = 300;
+
+export type OrderLedger = FulfilmentBook & Pick<LedgerClient, 'inboxClaim' | 'inboxDone' | 'inboxFail' | 'inboxPark'>;
+
+export interface OrderWorkerOptions {
+  store: ResourceStore;
+  ledger: OrderLedger;
+  log: Logger;
+}
+
+/** What became of one delivery. */
+export type Outcome =
+  | { state: 'done'; fulfilled: number; repeated: number; instances: string[] }
+  | { state: 'parked'; parked: Parked[] }
+  | { state: 'failed'; retryAfterSeconds: number };
+
+/** Takes paid orders from the inbox and makes them real. Safe to run in several replicas. */
+export class OrderWorker {
+  readonly #options: OrderWorkerOptions;
+  readonly #stop = new AbortController();
+
+  constructor(options: OrderWorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the lanes; `close` ends them after the deliveries in hand. */
+  start(): { close(): Promise<void> } {
+    const lanes = Array.from({ length: LANES }, () => this.#lane());
+    return {
+      close: async () => {
+        this.#stop.abort();
+        await Promise.all(lanes);
+      },
+    };
+  }
+
+  /** Works on the next due delivery; undefined when there is none. */
+  async workOne(): Promise<Outcome | undefined> {
+    const item = await this.#options.ledger.inboxClaim({ leaseSeconds: LEASE_SECONDS });
+    return item && this.#work(item);
+  }
+
+  async #lane(): Promise<void> {
+    const { signal } = this.#stop;
+    let idleMs = IDLE_MIN_MS;
+    while (!signal.aborted) {
+      let worked = false;
+      try {
+        worked = (await this.workOne()) !== undefined;
+      } catch (error) {
+        this.#options.log.warn({ err: error }, 'the inbox cannot be reached; trying again');
+        idleMs = IDLE_MAX_MS;
+      }
+      if (worked) idleMs = IDLE_MIN_MS;
+      else {
+        await delay(idleMs, undefined, { signal }).catch(() => undefined);
+        idleMs = Math.min(idleMs * 2, IDLE_MAX_MS);
+      }
+    }
+  }
+
+  async #work(item: InboxItem): Promise<Outcome> {
+    const { ledger, log } = this.#options;
+    const about = { delivery: item.id, shop: item.shop, order: item.order, event: item.event };
+    let outcome: Outcome;
+    try {
+      outcome = await this.#process(item);
+    } catch (error) {
+      const retryAfterSeconds = Math.min(2 ** Math.min(item.attempts, 10), RETRY_CAP_SECONDS);
+      log.warn({ ...about, err: error, retryAfterSeconds }, 'the delivery failed and is tried again');
+      await ledger.inboxFail(item.id, { retryAfterSeconds, reason: reasonOf(error) });
+      return { state: 'failed', retryAfterSeconds };
+    }
+    if (outcome.state === 'parked') {
+      await ledger.inboxPark(item.id, { reason: parkingText(outcome.parked) });
+      log.warn({ ...about, parked: outcome.parked }, 'the order is parked and waits for a person');
+    } else {
+      await ledger.inboxDone(item.id);
+      log.info({ ...about, outcome }, 'the order took effect');
+    }
+    return outcome;
+  }
+
+  async #process(item: InboxItem): Promise<Outcome> {
+    const { store, ledger } = this.#options;
+    const order = readOrder(item);
+    if ('reason' in order) return { state: 'parked', parked: [order] };
+    await Promise.all(
+      (['Organization', 'Team', 'Offering', 'OfferingVersion', 'CreditPack', 'Wallet'] as const).map(
+        (kind) => store.watch(kind).synced,
+      ),
+    );
+    const tenant = tenancy(order, store);
+    if ('parked' in tenant) return { state: 'parked', parked: [tenant.parked] };
+    const { units, parked } = unitsOf(order, item.shop, {
+      offerings: store.watch('Offering').list(),
+      versions: store.watch('OfferingVersion').list(),
+      packs: store.watch('CreditPack').list(),
+    });
+    const effects = await fulfil(order, item.shop, tenant.organization.metadata.name, units, { store, ledger });
+    const waiting = [...parked, ...effects.parked];
+    if (waiting.length > 0) return { state: 'parked', parked: waiting };
+    const { fulfilled, repeated, instances } = effects;
+    return { state: 'done', fulfilled, repeated, instances };
+  }
+}
+
+function readOrder(item: InboxItem) {
+  try {
+    const { order } = parseDelivery(Buffer.from(item.rawBase64, 'base64'));
+    return order ?? unreadable('the delivery carries no order');
+  } catch (error) {
+    if (error instanceof Problem) return unreadable(error.message);
+    throw error;
+  }
+}
+
+function unreadable(detail: string): Parked {
+  return { reason: 'PayloadUnreadable', detail };
+}
+
+function reasonOf(error: unknown): string {
+  return (error instanceof Error ? `${error.name}: ${error.message}` : String(error)).slice(0, 500);
+}

@@ -1,0 +1,120 @@
+/**
+ * `npm run publish -- FLOW --offering NAME --version SEMVER`
+ *
+ * Makes a version of an offering from a Langflow export: refuses secrets, stores the artifact under
+ * its digest, compiles the contract and writes the OfferingVersion for `kubectl apply` or Git.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { parse, stringify } from 'yaml';
+import { openBlobStore } from '../../config/artifacts.ts';
+import { loadSettings } from '../../config/settings.ts';
+import { capabilitiesOf, readCatalog, versionsOf } from './catalog.ts';
+import { PublishError, publishVersion, type Terms } from './publish.ts';
+
+const USAGE = `usage: npm run publish -- FLOW --offering NAME --version SEMVER [--terms FILE] [--catalog DIR] [--out DIR]
+
+  FLOW        Langflow export (JSON)
+  --terms     YAML with capabilities, plans, exhaustion, onDisconnect, minimumRuntimeProfile, upgradesFrom;
+              absent: those of the offering's last version in the catalog
+  --catalog   folder of custom resources with the capabilities (config/samples)
+  --out       folder for the OfferingVersion (GSV_DATA_DIR/catalog, which the quickstart loads too)
+
+The artifact goes to GSV_ARTIFACTS_URL (absent: the quickstart's store in GSV_DATA_DIR).
+`;
+
+const TERM_FIELDS = [
+  'capabilities',
+  'plans',
+  'exhaustion',
+  'onDisconnect',
+  'minimumRuntimeProfile',
+  'upgradesFrom',
+] as const;
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArguments();
+  const [flowPath] = positionals;
+  const { offering, version } = values;
+  if (flowPath === undefined || positionals.length > 1 || !offering || !version) throw new UsageError(USAGE);
+  const settings = loadSettings(['dataDir', 'artifactsUrl']);
+  const catalog = await readCatalog(values.catalog ?? 'config/samples');
+  const published = await publishVersion({
+    flow: await readFile(flowPath),
+    offering,
+    version,
+    terms: values.terms ? await readTerms(values.terms) : lastTerms(versionsOf(catalog, offering), offering),
+    capabilities: capabilitiesOf(catalog),
+    blobs: openBlobStore(settings.artifactsUrl ?? pathToFileURL(resolve(settings.dataDir, 'artifacts')).href),
+  });
+  const path = await write(
+    values.out ?? join(settings.dataDir, 'catalog'),
+    published.metadata.name,
+    stringify(published),
+  );
+  process.stdout.write(
+    `${published.metadata.name}\n  artifact ${published.spec.artifact.uri}\n  contract ${published.spec.contractDigest}\n  written  ${path}\n` +
+      `next: kubectl apply -f ${path}; then set spec.channel of Offering ${offering} to ${version} to sell it\n`,
+  );
+}
+
+class UsageError extends Error {}
+
+function parseArguments() {
+  const text = { type: 'string' } as const;
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { offering: text, version: text, terms: text, catalog: text, out: text },
+    });
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}\n${USAGE}`);
+  }
+}
+
+async function readTerms(path: string): Promise<Terms> {
+  return pickTerms(parse(await readFile(path, 'utf8')) as Record<string, unknown>, path);
+}
+
+function lastTerms(versions: readonly object[], offering: string): Terms {
+  const last = versions.at(-1);
+  if (last === undefined) {
+    throw new UsageError(`the catalog has no version of ${offering} to take the terms from; give --terms FILE\n`);
+  }
+  return pickTerms(last as Record<string, unknown>, offering);
+}
+
+function pickTerms(source: Record<string, unknown>, where: string): Terms {
+  const terms = Object.fromEntries(
+    TERM_FIELDS.flatMap((field) => (source[field] === undefined ? [] : [[field, source[field]]])),
+  );
+  if (!Array.isArray(terms.capabilities) || !Array.isArray(terms.plans)) {
+    throw new UsageError(`${where}: terms need the lists "capabilities" and "plans"\n`);
+  }
+  return terms as Terms;
+}
+
+/** A version is immutable: the same text again is fine, another one under its name is refused. */
+async function write(folder: string, name: string, text: string): Promise<string> {
+  const path = join(folder, `${name}.yaml`);
+  const present = await readFile(path, 'utf8').catch(() => undefined);
+  if (present !== undefined && present !== text) {
+    throw new PublishError(
+      'version_invalid',
+      `${path} exists with another content, and a version never changes; choose a new --version`,
+    );
+  }
+  await mkdir(folder, { recursive: true });
+  await writeFile(path, text);
+  return path;
+}
+
+try {
+  await main();
+} catch (error) {
+  const known = error instanceof UsageError || error instanceof PublishError;
+  process.stderr.write(`${known ? error.message.trimEnd() : `publish failed: ${(error as Error).message}`}\n`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
