@@ -30,7 +30,8 @@ export interface ResourceCache<K extends Kind> {
   list(options?: ListOptions): KindMap[K][];
   /**
    * Calls back with the key of every object that was added, changed or removed, including each
-   * object of the first list. Returns a function that ends the subscription.
+   * object of the first list. Several changes of one object may be told once; what the cache then
+   * answers is the last of them. Returns a function that ends the subscription.
    */
   onChange(listener: (key: Key) => void): () => void;
 }
@@ -68,7 +69,10 @@ export interface ResourceStore {
   /**
    * Creates or replaces spec, labels and annotations of one writer's whole document (server-side
    * apply, forced). An equal document changes nothing, not even resourceVersion. With
-   * `resourceVersion` the write is refused (Conflict) when the object has moved on.
+   * `resourceVersion` the write is refused (Conflict) when the object has moved on or is gone. Labels
+   * and annotations of other writers stay; finalizers are only added, never taken away. A finalizer
+   * cannot be added to an object that is being deleted (Invalid).
+   * @throws StoreError Conflict, Invalid, NotFound (namespace), Forbidden (namespace terminating)
    */
   apply<K extends Kind>(
     kind: K,
@@ -89,7 +93,7 @@ export interface ResourceStore {
     finalizers: string[],
     options: { resourceVersion: string },
   ): Promise<KindMap[K] | undefined>;
-  /** Marks for deletion, or removes at once when no finalizer holds it. Absent objects are no error. With `uid` only that object. */
+  /** Marks for deletion, or removes at once when no finalizer holds it. Absent objects are no error, and neither is another object that has taken the name: with `uid` only the one that is meant goes. */
   delete(kind: Kind, key: Key, options?: { uid?: string }): Promise<void>;
   /** Ends watches and flushes. */
   close(): Promise<void>;

@@ -1,0 +1,241 @@
+import type { Kind } from './kinds.ts';
+
+/**
+ * How the controller loop treats a reason. `Waiting` is visited again after a fixed delay,
+ * `Transient` with exponential backoff, `Terminal` only when something it depends on changes; `Info`
+ * says why things are as they should be and never holds anything up.
+ */
+export type Treatment = 'Waiting' | 'Transient' | 'Terminal' | 'Info';
+
+export interface ReasonInfo {
+  treatment: Treatment;
+  /** Kinds on which it appears; `all` = every kind of ours. */
+  kinds: readonly Kind[] | 'all';
+  meaning: string;
+  /** What the reader of `kubectl get` does next. */
+  next: string;
+}
+
+type Row = (kinds: ReasonInfo['kinds'], meaning: string, next: string) => ReasonInfo;
+const row =
+  (treatment: Treatment): Row =>
+  (kinds, meaning, next) => ({ treatment, kinds, meaning, next });
+const info = row('Info');
+const waiting = row('Waiting');
+const transient = row('Transient');
+const terminal = row('Terminal');
+
+const NOTHING = 'Nothing.';
+const RETRIED = 'Nothing: it is retried. If it lasts, look at that system and at the operator’s log.';
+
+/** Every reason that a condition of ours can carry: declared once, documented from here. */
+export const REASONS = {
+  // Any kind
+  Succeeded: info('all', 'The present generation is in effect.', NOTHING),
+  Progressing: info('all', 'The operator is working on the present generation.', NOTHING),
+  ProgressingWithRetry: info('all', 'The last attempt failed for a passing reason; another follows.', NOTHING),
+  Suspended: info(['Organization', 'Instance'], '`spec.suspend` is true.', 'Set it to false to go on.'),
+  DependencyNotReady: waiting('all', 'Something that this object needs is not ready.', 'See the message for which.'),
+  ReconcileFailed: transient('all', 'An attempt failed for a reason without a name.', RETRIED),
+  WriteConflict: transient('all', 'Somebody else wrote the object at the same time.', NOTHING),
+  LedgerUnavailable: transient(['Wallet', 'Instance'], 'The ledger does not answer.', RETRIED),
+  SecretsUnavailable: transient(['Instance'], 'The secret store does not answer.', RETRIED),
+  GitUnavailable: transient(
+    ['Organization', 'Project', 'Instance'],
+    'The Git remote does not take the commit.',
+    RETRIED,
+  ),
+  GitPathConflict: waiting(
+    ['Organization', 'Project', 'Instance'],
+    'A file that is not ours stands where our folder must be.',
+    'Remove that file from the branch.',
+  ),
+  RenderRefused: terminal(
+    ['Organization', 'Project', 'Instance'],
+    'No manifest can be written for it; the message names the value.',
+    'Correct that value.',
+  ),
+  ArtifactStoreUnavailable: transient(['OfferingVersion'], 'The artifact store does not answer.', RETRIED),
+
+  // Organization, Project, Team, ApiKey
+  NamespaceConflict: terminal(
+    ['Organization'],
+    'A namespace of the Organization’s name exists without our uid label; it is never adopted.',
+    'Delete that namespace or choose another name for the Organization.',
+  ),
+  NamespaceTerminating: waiting(
+    ['Organization'],
+    'The namespace of an earlier Organization of this name is still being removed.',
+    'Nothing: it goes on when the namespace is gone.',
+  ),
+  OrganizationSuspended: terminal(['Instance'], 'The Organization is suspended.', 'Resume the Organization.'),
+  ChildrenRemain: waiting(
+    ['Organization', 'Project'],
+    'Objects that belong to it still exist.',
+    'Delete the objects that the message names.',
+  ),
+  OrganizationNotFound: waiting(
+    ['Project', 'Team', 'Wallet', 'Instance', 'ApiKey'],
+    'No Organization owns this namespace.',
+    'Create the Organization, or the object in the right namespace.',
+  ),
+  ProfileNotOffered: terminal(
+    ['Project'],
+    'This build does not offer the runtime profile.',
+    'Use the runtime profile that the message names.',
+  ),
+  ProjectNotFound: waiting(['Instance', 'Team'], 'The referenced Project does not exist.', 'Create it.'),
+  ProjectNotReady: waiting(['Instance'], 'The referenced Project is not ready.', 'See the Project’s conditions.'),
+  InstanceNotFound: waiting(['ApiKey'], 'A referenced Instance does not exist.', 'Create it or drop the reference.'),
+  KeyExpired: terminal(['ApiKey'], '`spec.expiresTime` has passed; the edge refuses the key.', 'Issue a new key.'),
+
+  // Wallet, CreditPack
+  WalletOwnerMismatch: terminal(
+    ['Wallet'],
+    'The ledger holds an open wallet of this name that belongs to an earlier object.',
+    'Close the old wallet in the ledger, or use another name.',
+  ),
+  WalletInvalid: terminal(['Wallet'], 'The ledger refuses the wallet’s policy.', 'Correct the field that it names.'),
+  WalletNotEmpty: waiting(
+    ['Wallet'],
+    'The wallet is being deleted but holds money or open holds.',
+    'Spend or forfeit the credits in the ledger; deletion goes on by itself.',
+  ),
+  WalletNotFound: waiting(['Instance'], 'The referenced Wallet does not exist.', 'Create it.'),
+  WalletNotReady: waiting(['Instance'], 'The referenced Wallet is not ready.', 'See the Wallet’s conditions.'),
+  WalletNotAllowed: terminal(
+    ['Instance'],
+    'The Wallet does not allow this Project.',
+    'Add the Project to the Wallet’s `allowedProjects`, or use another Wallet.',
+  ),
+  SkuConflict: terminal(
+    ['CreditPack', 'Offering'],
+    'Another object sells the same SKU, so an order line would be ambiguous.',
+    'Give one of them another SKU.',
+  ),
+
+  // Capability, Offering, OfferingVersion
+  CapabilityInvalid: terminal(['Capability'], 'The capability contradicts itself.', 'Correct what the message names.'),
+  CapabilityNotFound: waiting(
+    ['OfferingVersion'],
+    'A capability of the version does not exist.',
+    'Create the capability.',
+  ),
+  CapabilityVersionMismatch: terminal(
+    ['OfferingVersion'],
+    'A capability exists in another version than the contract was compiled with.',
+    'Publish a version of the offering for the present capability.',
+  ),
+  ContractInvalid: terminal(
+    ['OfferingVersion'],
+    'No contract follows from the version.',
+    'Publish a corrected version.',
+  ),
+  ContractDigestMismatch: terminal(
+    ['OfferingVersion', 'Instance'],
+    'The contract recomputed from its parts is not the one that was promised.',
+    'Publish the version again with the publish command.',
+  ),
+  ArtifactMissing: waiting(['OfferingVersion'], 'The artifact store does not have the artifact.', 'Upload it again.'),
+  ArtifactCorrupt: terminal(
+    ['OfferingVersion'],
+    'The stored artifact has another digest or size, or is no flow.',
+    'Publish the version again.',
+  ),
+  SecretInArtifact: terminal(
+    ['OfferingVersion'],
+    'The flow carries a secret in the node and field that the message names.',
+    'Take the secret out of the flow, revoke it, and publish a new version.',
+  ),
+  OfferingNotFound: waiting(
+    ['OfferingVersion', 'Instance', 'CreditPack'],
+    'A referenced Offering does not exist.',
+    'Create it.',
+  ),
+  VersionNotFound: waiting(['Offering', 'Instance'], 'The version does not exist.', 'Publish it or correct the name.'),
+  VersionNotVerified: waiting(
+    ['Offering', 'Instance'],
+    'The version exists but is not verified.',
+    'See the OfferingVersion’s conditions.',
+  ),
+  ChannelMissing: terminal(
+    ['Offering', 'Instance'],
+    'The Offering names no version for new Instances and the Instance pins none.',
+    'Set `spec.channel` of the Offering or `spec.version` of the Instance.',
+  ),
+
+  // Instance: accept
+  OfferingNotPublished: waiting(['Instance'], 'The Offering is a draft.', 'Publish the Offering.'),
+  OfferingPaused: waiting(['Instance'], 'The Offering takes no new Instances at present.', 'Wait or ask the store.'),
+  OfferingEndOfSale: terminal(['Instance'], 'The Offering is not sold any more.', 'Choose its successor.'),
+  OfferingEndOfLife: terminal(['Instance'], 'The Offering has ended.', 'Move to its successor.'),
+  PlanNotFound: terminal(['Offering', 'Instance'], 'The version has no such plan.', 'Use a plan that it has.'),
+  ConfigInvalid: terminal(
+    ['Instance'],
+    '`spec.config` breaks a rule of the contract; the message names pointer and rule.',
+    'Correct that value.',
+  ),
+  RuntimeProfileTooLow: terminal(
+    ['Instance'],
+    'The version asks for more isolation than the Project’s runtime profile gives.',
+    'Use a Project with that runtime profile.',
+  ),
+  QuotaExceeded: waiting(
+    ['Instance'],
+    'The Project already has as many Instances as its quota allows.',
+    'Delete an Instance or raise `spec.quota.maxInstances` of the Project.',
+  ),
+
+  // Instance: fund
+  FulfilmentNotFound: waiting(['Instance'], 'The ledger knows no such paid unit.', 'Pay the order; correct the claim.'),
+  FulfilmentMismatch: terminal(
+    ['Instance'],
+    'The paid unit is for another offering, plan or wallet.',
+    'Claim the unit that was paid for this offering and plan.',
+  ),
+  FulfilmentAlreadyClaimed: terminal(
+    ['Instance'],
+    'Another Instance has used the paid unit.',
+    'Claim another unit, or fund the Instance from its Wallet.',
+  ),
+  FulfilmentExpired: waiting(['Instance'], 'The paid time is over.', 'Renew the plan.'),
+  CreditsExhausted: waiting(['Instance'], 'The Wallet does not cover one run.', 'Buy credits.'),
+
+  // Instance: secrets to probe
+  BuyerSecretMissing: waiting(
+    ['Instance'],
+    'Secrets that the buyer has to give are not set; the message names them.',
+    'Set them: PUT /api/orgs/{org}/instances/{name}/secrets/{secret}.',
+  ),
+  PlatformSecretMissing: waiting(
+    ['Instance'],
+    'Secrets that the platform team has to give are not set; the message names them.',
+    'Write them to the secret store under the Instance’s path.',
+  ),
+  KnowledgeNotOffered: info(
+    ['Instance'],
+    'The contract has knowledge, which this build does not offer yet; all else works.',
+    NOTHING,
+  ),
+  SyncPending: waiting(['Instance'], 'The commit is not applied yet.', NOTHING),
+  LocalDelivery: info(
+    ['Instance'],
+    'The commit was checked out and its manifests validated; nothing was started, as there is no cluster.',
+    NOTHING,
+  ),
+  CommitNotFound: waiting(['Instance'], 'The branch does not contain the commit.', 'See who rewrote the branch.'),
+  ManifestsMissing: waiting(['Instance'], 'The commit lacks manifests of the Instance.', 'See who removed them.'),
+  ManifestInvalid: waiting(['Instance'], 'A manifest of the commit may not be applied.', 'See the message for which.'),
+  RuntimeNotReady: waiting(['Instance'], 'The runtime does not answer or is starting.', 'See the runner’s log.'),
+  ProbeFailed: waiting(['Instance'], 'The runner cannot run the Instance; the message says why.', 'See the message.'),
+
+  // Instance: the way down
+  Terminating: waiting(['Instance', 'Project'], 'The removal is under way.', NOTHING),
+  WorkloadRemains: waiting(
+    ['Instance', 'Project'],
+    'Objects of the workload still exist after the removal was committed.',
+    'See what keeps them; the removal goes on by itself.',
+  ),
+} as const satisfies Record<string, ReasonInfo>;
+
+export type Reason = keyof typeof REASONS;
