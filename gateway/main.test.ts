@@ -1,0 +1,33 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import * as assert from 'uvu/assert';
+
+const SETTINGS = {
+  GSV_LEDGER_URL: 'http://127.0.0.1:9',
+  GSV_LEDGER_TOKEN: 'canary-token',
+  GSV_RUNNER_URL: 'http://127.0.0.1:9',
+  GSV_TICKET_KEY: 'k'.repeat(32),
+  GSV_OIDC_ISSUER: 'http://127.0.0.1:9',
+};
+
+function start(env: Record<string, string>): Promise<{ code: number; stderr: string }> {
+  const main = join(import.meta.dirname, 'main.ts');
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main], { env }, (error, _stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stderr });
+    });
+  });
+}
+
+for (const [reason, env, says] of [
+  ['missing settings, all at once', {}, /GSV_LEDGER_URL.*GSV_RUNNER_URL.*GSV_OIDC_ISSUER/s],
+  ['embedded resources', { ...SETTINGS, GSV_RESOURCES: 'embedded' }, /npm run quickstart/],
+  ['resources in Kubernetes', SETTINGS, /adapter to Kubernetes is not part of this version/],
+] as const)
+  test(`the process refuses ${reason} with a sentence`, async () => {
+    const { code, stderr } = await start(env);
+    assert.is(code, 1);
+    assert.match(stderr, says);
+    assert.not.match(stderr, /canary/);
+  });
