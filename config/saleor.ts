@@ -12,15 +12,42 @@ const PAID_CHARGE_STATUSES = new Set(['FULL', 'OVERCHARGED']);
 /** The metadata key of an order that names the Organization it is for. */
 const TENANT_KEY = 'tenant';
 
+/** The NUMERIC attribute of a credit pack's variant. */
+const CREDITS_SLUG = 'credits';
+
 /** A page of order lines or values longer than this is not one of ours; it bounds the work. */
 const MAX_LINES = 500;
+
+/** The longest id, SKU or name that the ledger keeps as the key of an effect; Saleor's ids have about 70. */
+const MAX_TEXT = 253;
+
+/** The names of GraphQL types that Saleor gives its events, e.g. `OrderFullyPaid`. */
+const TYPENAME = /^[A-Z][A-Za-z]{0,63}$/;
+
+/** RFC 3339 with a zone: a time without one would mean something else on every machine. */
+const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
+
+/**
+ * Minor-unit digits of ISO 4217 where they are not two. Kept here, because what `Intl` says follows
+ * CLDR and changes with its data (IQD and HUF have none there); a shop that rounds to fewer digits
+ * still fits, one that keeps more would lose an order that was paid.
+ */
+const CURRENCY_DIGITS: Readonly<Record<string, number>> = {
+  ...digits(0, 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'),
+  ...digits(3, 'BHD IQD JOD KWD LYD OMR TND'),
+  ...digits(4, 'CLF UYW'),
+};
+
+function digits(count: number, currencies: string): Record<string, number> {
+  return Object.fromEntries(currencies.split(' ').map((currency) => [currency, count]));
+}
 
 export interface ShopLine {
   /** Saleor's global id: the business key of everything the line causes. */
   id: string;
   sku: string;
   quantity: number;
-  /** The NUMERIC variant attribute `credits`, where the shop sets it. */
+  /** The NUMERIC variant attribute `credits`, where the shop sets it; NaN when it is no decimal number. */
   credits?: number;
 }
 
@@ -57,6 +84,7 @@ type Json = Record<string, unknown>;
 export function parseDelivery(raw: Uint8Array): ShopDelivery {
   const event = eventRoot(parseJson(raw));
   const typename = text(event, '__typename', '');
+  if (!TYPENAME.test(typename)) throw incomplete('/__typename', 'must be the name of an event type');
   const delivery: ShopDelivery = { event: snakeCase(typename), issuedAt: timestamp(event, 'issuedAt', '') };
   if (typename.startsWith('Order')) delivery.order = parseOrder(object(event, 'order', ''));
   return delivery;
@@ -102,7 +130,7 @@ function parseOrder(order: Json): ShopOrder {
       minor: minorUnits(object(order, 'totalCharged', '/order').amount, currency, '/order/totalCharged/amount'),
       currency,
     },
-    userEmail: typeof order.userEmail === 'string' ? order.userEmail : '',
+    userEmail: optionalText(order, 'userEmail', '/order') ?? '',
     ...(tenant === undefined ? {} : { tenant }),
     lines,
   };
@@ -115,38 +143,47 @@ function parseLine(line: unknown, pointer: string): ShopLine {
     throw incomplete(`${pointer}/quantity`, 'must be a whole number');
   }
   const variant = isObject(line.variant) ? line.variant : undefined;
-  const sku = typeof line.productSku === 'string' ? line.productSku : variant?.sku;
-  if (typeof sku !== 'string') throw incomplete(`${pointer}/productSku`, 'is required');
+  const sku =
+    optionalText(line, 'productSku', pointer) ?? (variant && optionalText(variant, 'sku', `${pointer}/variant`));
+  if (sku === undefined) throw incomplete(`${pointer}/productSku`, 'is required');
   const credits = creditsAttribute(variant);
   return { id: text(line, 'id', pointer), sku, quantity, ...(credits === undefined ? {} : { credits }) };
 }
 
-/** A NUMERIC attribute arrives as a string in `values[0].name`; unset attributes have no values. */
+/**
+ * A NUMERIC attribute arrives as a text in `values[0].name`, or typed in `assignedAttributes`; an
+ * unset one has no values. What is no decimal number must not look like "not set": NaN differs from
+ * every pack's amount.
+ */
 function creditsAttribute(variant: Json | undefined): number | undefined {
-  if (!Array.isArray(variant?.attributes)) return undefined;
-  for (const entry of variant.attributes) {
-    if (!isObject(entry) || !isObject(entry.attribute) || entry.attribute.slug !== 'credits') continue;
-    const value = Array.isArray(entry.values) ? entry.values[0] : undefined;
-    if (!isObject(value) || typeof value.name !== 'string') return undefined;
-    // A text that is no number must not look like "not set": NaN differs from every pack's amount.
-    return value.name.trim() === '' ? Number.NaN : Number(value.name);
-  }
-  return undefined;
+  const entries = [variant?.attributes, variant?.assignedAttributes].flatMap((list) =>
+    Array.isArray(list) ? list.filter(isObject) : [],
+  );
+  const entry = entries.find(({ attribute }) => isObject(attribute) && attribute.slug === CREDITS_SLUG);
+  if (entry === undefined) return undefined;
+  const [first]: unknown[] = Array.isArray(entry.values) ? entry.values : [];
+  const value = isObject(first) ? first.name : entry.value;
+  if (value === undefined || value === null) return undefined;
+  const known = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+  return /^\d+(\.\d+)?$/.test(known) ? Number(known) : Number.NaN;
 }
 
 function tenantOf(order: Json): string | undefined {
   if (!Array.isArray(order.metadata)) return undefined;
-  const entry = order.metadata.find((item) => isObject(item) && item.key === TENANT_KEY);
-  return isObject(entry) && typeof entry.value === 'string' && entry.value !== '' ? entry.value : undefined;
+  const index = order.metadata.findIndex((item) => isObject(item) && item.key === TENANT_KEY);
+  const entry: unknown = order.metadata[index];
+  return isObject(entry) ? optionalText(entry, 'value', `/order/metadata/${index}`) : undefined;
 }
 
 /**
  * Money arrives as a float (Python's `json.dumps` of a decimal). The shortest decimal text of that
  * float is the amount that the shop meant; its digits are shifted as text, never multiplied.
- * Digits per currency: ISO 4217, as `Intl` knows them.
+ *
+ * @throws Problem 422 `payload_incomplete`: negative, more digits than the currency has, or too large
  */
 export function minorUnits(amount: unknown, currency: string, pointer: string): number {
-  const digits = currencyDigits(currency, pointer);
+  if (!/^[A-Z]{3}$/.test(currency)) throw incomplete(pointer, 'has no currency of ISO 4217');
+  const digits = CURRENCY_DIGITS[currency] ?? 2;
   const match = /^(\d+)(?:\.(\d+))?$/.exec(
     typeof amount === 'number' || typeof amount === 'string' ? String(amount) : '',
   );
@@ -157,14 +194,6 @@ export function minorUnits(amount: unknown, currency: string, pointer: string): 
   const minor = Number(`${match[1]}${fraction.slice(0, digits).padEnd(digits, '0')}`);
   if (!Number.isSafeInteger(minor)) throw incomplete(pointer, 'is too large');
   return minor;
-}
-
-function currencyDigits(currency: string, pointer: string): number {
-  try {
-    return new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2;
-  } catch {
-    throw incomplete(pointer, 'has no known currency');
-  }
 }
 
 function snakeCase(typename: string): string {
@@ -182,16 +211,27 @@ function object(parent: Json, field: string, pointer: string): Json {
 }
 
 function text(parent: Json, field: string, pointer: string): string {
+  const value = optionalText(parent, field, pointer);
+  if (value === undefined) throw incomplete(`${pointer}/${field}`, 'is required');
+  return value;
+}
+
+/** Undefined for absent, null and empty. What no database stores (NUL, half a surrogate pair) is refused. */
+function optionalText(parent: Json, field: string, pointer: string): string | undefined {
   const value = parent[field];
-  if (typeof value !== 'string' || value === '' || value.length > 512) {
-    throw incomplete(`${pointer}/${field}`, 'must be a text of 1 to 512 characters');
+  if (value === undefined || value === null || value === '') return undefined;
+  const storable = typeof value === 'string' && value.isWellFormed() && !/\p{Cc}/u.test(value);
+  if (!storable || value.length > MAX_TEXT) {
+    throw incomplete(`${pointer}/${field}`, `must be a text of at most ${MAX_TEXT} characters`);
   }
   return value;
 }
 
 function timestamp(parent: Json, field: string, pointer: string): string {
   const value = text(parent, field, pointer);
-  if (Number.isNaN(Date.parse(value))) throw incomplete(`${pointer}/${field}`, 'must be an RFC 3339 time');
+  if (!RFC_3339.test(value) || Number.isNaN(Date.parse(value))) {
+    throw incomplete(`${pointer}/${field}`, 'must be an RFC 3339 time');
+  }
   return value;
 }
 

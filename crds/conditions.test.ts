@@ -46,9 +46,9 @@ const rows: { name: string; outcome: Outcome; had?: Condition[]; shows: string[]
   },
   {
     name: 'waiting names its reason and goes on by itself',
-    outcome: { kind: 'Waiting', reason: 'DependencyNotReady', message: 'Wallet "main".', retryAfterMs: 1 },
+    outcome: { kind: 'Waiting', reason: 'WalletNotReady', message: 'Wallet "main".', retryAfterMs: 1 },
     had: [READY, STALLED],
-    shows: ['Ready False DependencyNotReady', 'Reconciling True Progressing'],
+    shows: ['Ready False WalletNotReady', 'Reconciling True Progressing'],
     observed: 1,
   },
   {

@@ -3,7 +3,7 @@ import type { Kind } from './kinds.ts';
 import type { Reason } from './reasons.ts';
 
 export type { Condition } from './generated/kinds.ts';
-export { REASONS, type Reason, type ReasonInfo, type Treatment } from './reasons.ts';
+export { REASONS, type Reason, type ReasonInfo } from './reasons.ts';
 
 export interface ConditionTypeInfo {
   /** `Normal`: True is good. `Abnormal`: True needs attention or patience, and it is absent otherwise. */

@@ -35,7 +35,6 @@ export const REASONS = {
   Progressing: info('all', 'The operator is working on the present generation.', NOTHING),
   ProgressingWithRetry: info('all', 'The last attempt failed for a passing reason; another follows.', NOTHING),
   Suspended: info(['Organization', 'Instance'], '`spec.suspend` is true.', 'Set it to false to go on.'),
-  DependencyNotReady: waiting('all', 'Something that this object needs is not ready.', 'See the message for which.'),
   ReconcileFailed: transient('all', 'An attempt failed for a reason without a name.', RETRIED),
   WriteConflict: transient('all', 'Somebody else wrote the object at the same time.', NOTHING),
   LedgerUnavailable: transient(['Wallet', 'Instance'], 'The ledger does not answer.', RETRIED),

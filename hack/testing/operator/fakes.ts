@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto';
+import type { BlobStore } from '../../../config/artifacts.ts';
+import {
+  type PolicyRule,
+  type SecretMetadata,
+  type SecretsAdmin,
+  SecretsError,
+  type WriteOptions,
+} from '../../../config/secrets.ts';
+import type { Delivery, DeliveryState, DeliveryTarget } from '../../../operator/delivery/delivery.ts';
+import type { Change, Committed } from '../../../operator/git/writer.ts';
+import type { GitPort, ProbePort, ProbeReply } from '../../../operator/ports.ts';
+
+/** Git as one map of files, with the writer's promises: owned paths pruned, an equal tree commits nothing. */
+export class FakeGit implements GitPort {
+  readonly files = new Map<string, string>();
+  readonly commits: { commit: string; subject: string; trailers: Readonly<Record<string, string>> }[] = [];
+  readonly #touchedBy = new Map<string, string>();
+  failure: Error | undefined;
+  /** Set: commits even what is there already, as a writer must not. */
+  careless = false;
+  /** Awaited before a commit is written: lets a test hold one up. */
+  gate: (subject: string) => Promise<void> = async () => {};
+
+  async commit(change: Change): Promise<Committed> {
+    await this.gate(change.subject);
+    return this.#write(change);
+  }
+
+  async remove(removal: Omit<Change, 'files'>): Promise<Committed> {
+    return this.#write({ ...removal, files: new Map() });
+  }
+
+  /** Files whose content names the uid. */
+  mentioning(uid: string): string[] {
+    return [...this.files].filter(([, content]) => content.includes(uid)).map(([path]) => path);
+  }
+
+  #write({ owns, files, subject, trailers }: Change): Committed {
+    if (this.failure) throw this.failure;
+    const owned = (path: string) => owns.some((root) => path === root || path.startsWith(`${root}/`));
+    for (const path of files.keys()) if (!owned(path)) throw new Error(`${path} is not owned`);
+    const stale = [...this.files.keys()].filter((path) => owned(path) && !files.has(path));
+    const fresh = [...files].filter(([path, content]) => this.files.get(path) !== content);
+    if (stale.length === 0 && fresh.length === 0 && !this.careless) {
+      const touched = [...files.keys()].map((path) => this.#touchedBy.get(path)).find((each) => each !== undefined);
+      return { commit: touched ?? this.#tip(), changed: false };
+    }
+    const commit = createHash('sha1').update(`${this.commits.length}`).digest('hex');
+    this.commits.push({ commit, subject, trailers });
+    for (const path of stale) this.files.delete(path);
+    for (const [path, content] of files) this.files.set(path, content);
+    for (const path of files.keys()) this.#touchedBy.set(path, commit);
+    return { commit, changed: true };
+  }
+
+  #tip(): string {
+    return this.commits.at(-1)?.commit ?? createHash('sha1').update('root').digest('hex');
+  }
+}
+
+/** A delivery that has applied every commit, unless a test holds it. */
+export class FakeDelivery implements Delivery {
+  readonly #git: FakeGit;
+  refreshed = 0;
+  /** Set: not synced, for this reason. */
+  obstacle: { reason: string; message: string } | undefined;
+  /** Set: objects stay after their removal. */
+  stuck = false;
+
+  constructor(git: FakeGit) {
+    this.#git = git;
+  }
+
+  async refresh(): Promise<void> {
+    this.refreshed += 1;
+  }
+
+  async state({ commit }: DeliveryTarget): Promise<DeliveryState> {
+    if (this.obstacle) return { synced: false, ...this.obstacle };
+    if (!this.#git.commits.some((each) => each.commit === commit))
+      return { synced: false, reason: 'CommitUnknown', message: 'The commit is not there.' };
+    return { synced: true, reason: 'LocalDelivery', message: 'Checked out and valid; nothing was started.' };
+  }
+
+  async gone({ instanceUid }: DeliveryTarget): Promise<boolean> {
+    return !this.stuck && this.#git.mentioning(instanceUid).length === 0;
+  }
+}
+
+/** A runner that is content with every Instance, unless a test says otherwise. */
+export class FakeProbe implements ProbePort {
+  calls = 0;
+  reply: (organization: string, instance: string) => ProbeReply;
+  readonly #content: (organization: string, instance: string) => ProbeReply;
+
+  constructor(content: (organization: string, instance: string) => ProbeReply) {
+    this.#content = content;
+    this.reply = content;
+  }
+
+  /** Content again. */
+  restore(): void {
+    this.reply = this.#content;
+  }
+
+  async probe(organization: string, instance: string): Promise<ProbeReply> {
+    this.calls += 1;
+    return this.reply(organization, instance);
+  }
+}
+
+/** Secrets in memory, with versions and check-and-set as in Vault. */
+export class FakeSecrets implements SecretsAdmin {
+  readonly policies = new Map<string, PolicyRule[]>();
+  readonly values = new Map<string, { version: number; data: Record<string, string> }>();
+  unavailable = false;
+
+  async putPolicy(name: string, rules: PolicyRule[]): Promise<void> {
+    this.#require();
+    this.policies.set(name, rules);
+  }
+
+  async deletePolicy(name: string): Promise<void> {
+    this.#require();
+    this.policies.delete(name);
+  }
+
+  async write(path: string, data: Record<string, string>, { cas }: WriteOptions = {}): Promise<SecretMetadata> {
+    this.#require();
+    const version = this.values.get(path)?.version ?? 0;
+    if (cas !== undefined && cas !== version) throw new SecretsError('cas_mismatch', `${path} has version ${version}`);
+    this.values.set(path, { version: version + 1, data });
+    return { version: version + 1, updatedTime: '2026-01-01T00:00:00Z' };
+  }
+
+  async metadata(path: string): Promise<SecretMetadata | undefined> {
+    this.#require();
+    const present = this.values.get(path);
+    return present && { version: present.version, updatedTime: '2026-01-01T00:00:00Z' };
+  }
+
+  async destroyTree(prefix: string): Promise<void> {
+    this.#require();
+    for (const path of [...this.values.keys()])
+      if (path === prefix || path.startsWith(`${prefix}/`)) this.values.delete(path);
+  }
+
+  #require(): void {
+    if (this.unavailable) throw new SecretsError('unavailable', 'the store is away');
+  }
+}
+
+/** Blobs in memory. */
+export class FakeBlobs implements BlobStore {
+  readonly blobs = new Map<string, Uint8Array>();
+
+  async put(key: string, bytes: Uint8Array): Promise<void> {
+    this.blobs.set(key, bytes);
+  }
+
+  async get(key: string): Promise<Uint8Array | undefined> {
+    return this.blobs.get(key);
+  }
+
+  async delete(key: string): Promise<void> {
+    this.blobs.delete(key);
+  }
+}

@@ -1,0 +1,184 @@
+import { test } from 'node:test';
+import * as assert from 'uvu/assert';
+import { plainCapability, publishedVersion, secretCapability } from '../../hack/testing/operator/catalog.ts';
+import { CrashPlan } from '../../hack/testing/operator/crash.ts';
+import { NS, World } from '../../hack/testing/operator/world.ts';
+
+const KEY = { namespace: NS, name: 'claims' };
+/** Longer than any fixed delay or first backoff of a rung. */
+const RECOVERY_MS = 120_000;
+
+const generatedOnly = () => ({ ...secretCapability(), secrets: secretCapability().secrets?.slice(1) ?? [] });
+
+interface Scenario {
+  name: string;
+  /** Brings the world to where the change begins. */
+  before: (world: World) => Promise<void>;
+  change: (world: World) => Promise<void>;
+}
+
+const ordered = async (world: World) => {
+  await world.order('claims', { fulfilment: world.pay() });
+};
+
+const SCENARIOS: Scenario[] = [
+  { name: 'create', before: async () => {}, change: ordered },
+  {
+    name: 'update',
+    before: ordered,
+    change: async (world) => {
+      const { spec } = await world.instance();
+      await world.apply('Instance', KEY, { ...spec, config: { tone: 'brisk' } });
+    },
+  },
+  {
+    name: 'suspend',
+    before: ordered,
+    change: async (world) => {
+      const { spec } = await world.instance();
+      await world.apply('Instance', KEY, { ...spec, suspend: true });
+    },
+  },
+  {
+    name: 'upgrade',
+    before: async (world) => {
+      await ordered(world);
+      const next = await publishedVersion(world.blobs, 'claims-agent', '1.1.0', { triage: generatedOnly() });
+      await world.apply('OfferingVersion', { name: 'claims-agent-1.1.0' }, next);
+    },
+    change: async (world) => {
+      const { spec } = await world.instance();
+      await world.apply('Instance', KEY, { ...spec, version: '1.1.0' });
+    },
+  },
+  { name: 'delete', before: ordered, change: async (world) => world.delete('Instance', KEY) },
+];
+
+/** Everything that a user, the ledger, Git and the secret store can see, without what is random by nature. */
+async function picture(world: World) {
+  const instance = await world.store.get('Instance', KEY);
+  const { status } = instance ?? {};
+  return {
+    lifecycle: status?.lifecycle,
+    observed: status?.observedGeneration,
+    version: status?.version,
+    config: instance?.spec.config,
+    conditions: status?.conditions?.map(({ type, status: value, reason }) => `${type} ${value} ${reason}`),
+    timeline: Object.keys(status?.timeline ?? {}).sort(),
+    finalizers: instance?.metadata.finalizers,
+    claimed: world.ledger.fulfilments.map(({ instanceUid }) => instanceUid !== undefined),
+    commits: world.git.commits.map(({ subject }) => subject),
+    files: [...world.git.files.keys()].map((path) => path.replace(/-[0-9a-f]{8}(?=\/)/, '')).sort(),
+    secrets: [...world.secrets.values].map(([path, { version }]) => `${path.split('/').at(-1)} ${version}`),
+    policies: world.secrets.policies.size,
+  };
+}
+
+type Crash = { at: number; when: 'before' | 'after' };
+
+async function run({ before, change }: Scenario, crash?: Crash, sabotage: (world: World) => void = () => {}) {
+  const world = await World.open();
+  const plan = new CrashPlan();
+  try {
+    await world.start();
+    await world.catalog({ capability: generatedOnly() });
+    await before(world);
+    await world.advance(RECOVERY_MS);
+    await world.stop();
+    await world.start(plan.wrap);
+    sabotage(world);
+    plan.arm(crash?.at ?? Number.POSITIVE_INFINITY, crash?.when ?? 'before');
+    await change(world);
+    await world.advance(RECOVERY_MS);
+    const effects = [...plan.effects];
+    await world.stop();
+    await world.start();
+    await world.advance(RECOVERY_MS);
+    return { picture: await picture(world), effects, died: plan.dead };
+  } finally {
+    await world.close();
+  }
+}
+
+for (const scenario of SCENARIOS) {
+  test(`killed before and after every effect of ${scenario.name}, it converges to the same end`, async (t) => {
+    const calm = await run(scenario);
+    assert.is(calm.died, false);
+    assert.ok(calm.effects.length > 0);
+    for (let at = 1; at <= calm.effects.length; at++)
+      for (const when of ['before', 'after'] as const) {
+        const crashed = await run(scenario, { at, when });
+        assert.is(crashed.died, true, `the fault ${when} effect ${at} did not fire`);
+        assert.equal(crashed.picture, calm.picture, `died ${when} effect ${at}, ${calm.effects[at - 1]}`);
+      }
+    t.diagnostic(`${calm.effects.length} effects, ${calm.effects.length * 2} crashes: ${calm.effects.join(', ')}`);
+  });
+}
+
+test('the comparison is not blind: a writer that commits twice what is there is caught', async () => {
+  const [create] = SCENARIOS;
+  if (create === undefined) throw new Error('there is no scenario');
+  const calm = await run(create);
+  const at = calm.effects.indexOf('git.commit') + 1;
+  const crashed = await run(create, { at, when: 'after' }, (world) => {
+    world.git.careless = true;
+  });
+  assert.is(crashed.died, true);
+  assert.not.equal(crashed.picture.commits, calm.picture.commits);
+});
+
+test('a restart that finds nothing to do writes nothing', async () => {
+  const world = await World.open();
+  try {
+    await world.start();
+    await world.catalog({ capability: secretCapability() });
+    await world.order('claims', { fulfilment: world.pay() });
+    await world.order('broken', { plan: 'gold' });
+    await world.order('paused', { fulfilment: world.pay(1), suspend: true });
+    await world.apply('CreditPack', { name: 'pack' }, { sku: 'PACK', amountMicrocredits: 1, kind: 'Purchased' });
+    await world.advance(RECOVERY_MS);
+    await world.stop();
+    const commits = world.git.commits.length;
+    world.writes.length = 0;
+    await world.start();
+    await world.advance(1_800_000);
+    assert.equal(world.writes, []);
+    assert.is(world.git.commits.length, commits);
+  } finally {
+    await world.close();
+  }
+});
+
+test('everything at once, in the wrong order, and twice, ends as in the right order', async () => {
+  const world = await World.open();
+  try {
+    await world.start();
+    const spec = await publishedVersion(world.blobs, 'claims-agent', '1.0.0', { triage: plainCapability() });
+    await world.apply('OfferingVersion', { name: 'claims-agent-1.0.0' }, spec);
+    await world.apply('Organization', { name: 'acme' }, { display: { title: 'Acme' } });
+    const claim = world.pay();
+    await world.order('claims', { fulfilment: claim });
+    assert.is(await world.condition('Instance', KEY), 'False/ProjectNotFound');
+    for (let twice = 0; twice < 2; twice++) {
+      await world.apply('Wallet', { namespace: NS, name: 'main' }, {});
+      await world.apply('Project', { namespace: NS, name: 'default' }, {});
+      await world.apply('Capability', { name: 'triage' }, plainCapability());
+      await world.apply(
+        'Offering',
+        { name: 'claims-agent' },
+        {
+          category: 'Agent',
+          display: { title: 'Claims Agent' },
+          lifecycle: 'Published',
+          channel: '1.0.0',
+        },
+      );
+      await world.order('claims', { fulfilment: claim });
+    }
+    assert.is(await world.condition('Instance', KEY), 'True/Succeeded');
+    assert.is(await world.condition('Offering', { name: 'claims-agent' }), 'True/Succeeded');
+    assert.is(world.git.commits.filter(({ subject }) => subject.startsWith('Instance')).length, 1);
+  } finally {
+    await world.close();
+  }
+});

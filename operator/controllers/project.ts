@@ -1,0 +1,113 @@
+import { type Organization, organizationNamespace, organizationOf } from '../../crds/kinds.ts';
+import type { Ports } from '../ports.ts';
+import { workloadNamespace } from '../render/paths.ts';
+import { requireShared } from '../render/project.ts';
+import { projectOwns, projectRemoval, renderProject } from '../render/render.ts';
+import { Waiting } from '../runtime/errors.ts';
+import type { Turns } from '../runtime/turns.ts';
+import { reconciler, type Visit } from '../runtime/visit.ts';
+import { trailersOf } from '../steps/commit.ts';
+import { throughGit, throughRender } from '../steps/doors.ts';
+import {
+  byNamespace,
+  CONCURRENCY,
+  type ControllerContext,
+  type Definition,
+  dependency,
+  finalizerOf,
+  onGone,
+  own,
+} from './definition.ts';
+import { owningOrganization } from './owner.ts';
+
+type ProjectVisit = Visit<'Project'>;
+
+const CHILDREN_RETRY_MS = 5_000;
+
+/** Project: its workload namespace, Application and skeleton, in Git. */
+export function projectController({ ports, metrics }: ControllerContext, turns: Turns): Definition {
+  const { store, clock, log } = ports;
+  return {
+    kind: 'Project',
+    concurrency: CONCURRENCY,
+    reconcile: reconciler({
+      store,
+      kind: 'Project',
+      finalizer: finalizerOf('Project'),
+      clock,
+      log,
+      metrics,
+      up: async (visit) => {
+        const organization = owningOrganization(visit.key, ports);
+        throughRender(() => requireShared({ project: visit.object }));
+        await visit.persistFinalizer();
+        visit.status.commit = await visit.check('Committed', 'The Project’s manifests are in Git.', () =>
+          commitProject(visit, organization, ports, turns),
+        );
+        const { name, uid } = visit.object.metadata;
+        visit.status.workloadNamespace = workloadNamespace(organization.metadata.name, name, uid);
+        return undefined;
+      },
+      down: (visit) => removeProject(visit, ports, turns),
+    }),
+    watch: (add) => {
+      const index = byNamespace(store, 'Project');
+      const wake = (namespace: string) => {
+        for (const key of index.referring(namespace)) add(key);
+      };
+      return [
+        index.close,
+        own(store, 'Project', add),
+        dependency(store, 'Organization', add, ({ name }) => index.referring(organizationNamespace(name))),
+        // A Project that is going waits for its Instances to have gone.
+        onGone(store, 'Instance', wake),
+      ];
+    },
+  };
+}
+
+/** One turn per Organization: its Projects share the AppProject, and a list read earlier must not be written later. */
+async function commitProject(
+  visit: ProjectVisit,
+  organization: Organization,
+  { store, git, platform }: Ports,
+  turns: Turns,
+): Promise<string> {
+  const project = visit.object;
+  const org = organization.metadata.name;
+  return turns.run(org, async () => {
+    const projects = await store.list('Project', { namespace: organizationNamespace(org) });
+    const files = throughRender(() => renderProject({ organization, project, projects, platform }));
+    const { commit } = await throughGit(() =>
+      git.commit({
+        owns: projectOwns({ organization, project }),
+        files,
+        subject: `Project ${org}/${project.metadata.name}`,
+        trailers: trailersOf('Project', project.metadata, files),
+      }),
+    );
+    return commit;
+  });
+}
+
+/** Two commits: what the platform owns goes first, so that nothing is applied to a namespace that is going. */
+async function removeProject(visit: ProjectVisit, { store, git }: Ports, turns: Turns): Promise<void> {
+  const project = visit.object;
+  const { name, uid } = project.metadata;
+  const org = organizationOf(visit.key.namespace) ?? '';
+  const instances = await store.list('Instance', { namespace: organizationNamespace(org) });
+  const left = instances.filter(({ spec }) => spec.projectRef.name === name).length;
+  if (left > 0) throw new Waiting(CHILDREN_RETRY_MS, 'ChildrenRemain', `${left} Instances of it still exist.`);
+  const organization = { metadata: { name: org, uid: '' } };
+  const { platform, tenants } = throughRender(() => projectRemoval({ organization, project }));
+  for (const owns of [platform, tenants])
+    await turns.run(org, () =>
+      throughGit(() =>
+        git.remove({
+          owns,
+          subject: `Project ${org}/${name}: removed`,
+          trailers: { 'Gsv-Project-Uid': uid, 'Gsv-Effect': `remove-${uid}` },
+        }),
+      ),
+    );
+}

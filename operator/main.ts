@@ -1,0 +1,44 @@
+import { createLogger } from '../config/log.ts';
+import { loadSettings, SettingsError } from '../config/settings.ts';
+
+/**
+ * The operator as a process of its own. It needs a Kubernetes API; the embedded store lives inside
+ * the quickstart, which wires the operator in-process with `startOperator`.
+ */
+function refusal(): string {
+  const settings = loadSettings(
+    [
+      'logLevel',
+      'opsPort',
+      'resources',
+      'ledgerUrl',
+      'ledgerToken',
+      'publicUrl',
+      'runnerUrl',
+      'runnerProbeKey',
+      'gitRemote',
+      'gitBranch',
+      'gitCredentialsFile',
+      'delivery',
+      'argocdNamespace',
+      'vaultAddr',
+      'vaultAuth',
+      'vaultToken',
+      'vaultMount',
+      'artifactsUrl',
+    ],
+    ['ledgerUrl', 'ledgerToken', 'publicUrl', 'runnerUrl', 'runnerProbeKey', 'gitRemote', 'vaultAddr', 'artifactsUrl'],
+  );
+  return settings.resources === 'embedded'
+    ? 'GSV_RESOURCES=embedded is the quickstart’s own: its store lives in one process. Run `npm run quickstart`, or set GSV_RESOURCES=kubernetes.'
+    : 'GSV_RESOURCES=kubernetes is not offered by this version: the Kubernetes adapter of the resource store comes next. Run `npm run quickstart` for the operator with embedded defaults.';
+}
+
+const log = createLogger({ part: 'operator' });
+try {
+  log.fatal(refusal());
+} catch (error) {
+  if (!(error instanceof SettingsError)) throw error;
+  log.fatal({ problems: error.problems }, error.message);
+}
+process.exitCode = 1;

@@ -1,0 +1,182 @@
+import { findCondition } from '../../crds/conditions.ts';
+import { type Contract, ContractError, parseContract, validateConfig } from '../../crds/contract.ts';
+import type { Instance, Offering, OfferingVersion, Organization, Project, Wallet } from '../../crds/kinds.ts';
+import { organizationOf } from '../../crds/kinds.ts';
+import type { Ports } from '../ports.ts';
+import { Terminal, Waiting } from '../runtime/errors.ts';
+import type { Visit } from '../runtime/visit.ts';
+
+export type InstanceVisit = Visit<'Instance'>;
+
+/** Everything an Instance stands on, found and fitting together. */
+export interface Accepted {
+  organization: Organization;
+  project: Project;
+  wallet: Wallet;
+  offering: Offering;
+  version: OfferingVersion;
+  contract: Contract;
+  contractDigest: string;
+}
+
+/** A watch wakes the Instance as soon as the missing thing appears; this is the safety net. */
+const DEPENDENCY_RETRY_MS = 60_000;
+
+/** Messages name at most this many broken rules of a config. */
+const SHOWN_VIOLATIONS = 5;
+
+/** `accept`: offering sellable, version and plan exist, config valid, project and wallet allowed. */
+export function accept(visit: InstanceVisit, ports: Ports): Accepted {
+  const { spec } = visit.object;
+  const organization = findOrganization(visit, ports);
+  const project = findProject(visit, ports);
+  const offering = findOffering(visit, ports);
+  const version = findVersion(visit, offering, ports);
+  const { contract, contractDigest } = readContract(version);
+  if (!contract.plans.some((plan) => plan.name === spec.plan))
+    throw new Terminal(
+      'PlanNotFound',
+      `Version ${contract.version} of ${contract.offering} has no plan "${spec.plan}".`,
+    );
+  checkProfile(contract, project);
+  checkConfig(contract, spec.config ?? {});
+  const wallet = findWallet(visit, ports);
+  checkQuota(visit, project, ports);
+  return { organization, project, wallet, offering, version, contract, contractDigest };
+}
+
+/** Has it ever been accepted? What is not sold any more still runs for those who have it. */
+function wasAccepted(instance: Instance): boolean {
+  return instance.status?.timeline?.accepted !== undefined;
+}
+
+function missing(reason: ConstructorParameters<typeof Waiting>[1], message: string): Waiting {
+  return new Waiting(DEPENDENCY_RETRY_MS, reason, message);
+}
+
+function findOrganization(visit: InstanceVisit, { store }: Ports): Organization {
+  const name = organizationOf(visit.key.namespace);
+  const organization = name === undefined ? undefined : store.watch('Organization').get({ name });
+  if (organization === undefined)
+    throw missing('OrganizationNotFound', `No Organization owns the namespace ${visit.key.namespace}.`);
+  if (organization.spec.suspend)
+    throw new Terminal('OrganizationSuspended', `Organization ${organization.metadata.name} is suspended.`);
+  return organization;
+}
+
+function findProject(visit: InstanceVisit, { store }: Ports): Project {
+  const { name } = visit.object.spec.projectRef;
+  const project = store.watch('Project').get({ ...visit.key, name });
+  if (project === undefined) throw missing('ProjectNotFound', `There is no Project "${name}".`);
+  const committed = project.status?.workloadNamespace !== undefined && project.status.commit !== undefined;
+  if (!committed || project.metadata.deletionTimestamp !== undefined)
+    throw missing('ProjectNotReady', `Project "${name}" is not ready.`);
+  return project;
+}
+
+function findOffering(visit: InstanceVisit, { store }: Ports): Offering {
+  const { name } = visit.object.spec.offeringRef;
+  const offering = store.watch('Offering').get({ name });
+  if (offering === undefined) throw missing('OfferingNotFound', `There is no Offering "${name}".`);
+  const successor = offering.spec.migrateTo ? `; its successor is "${offering.spec.migrateTo.name}"` : '';
+  if (offering.spec.lifecycle === 'EndOfLife')
+    throw new Terminal('OfferingEndOfLife', `Offering "${name}" has ended${successor}.`);
+  if (wasAccepted(visit.object)) return offering;
+  switch (offering.spec.lifecycle) {
+    case 'Draft':
+      throw missing('OfferingNotPublished', `Offering "${name}" is a draft.`);
+    case 'Paused':
+      throw missing('OfferingPaused', `Offering "${name}" takes no new Instances at present.`);
+    case 'EndOfSale':
+      throw new Terminal('OfferingEndOfSale', `Offering "${name}" is not sold any more${successor}.`);
+    case 'Published':
+      return offering;
+  }
+}
+
+/** The pin; else, unless upgrades are automatic, what the Instance is bound to; else the channel. */
+function findVersion(visit: InstanceVisit, offering: Offering, { store }: Ports): OfferingVersion {
+  const { spec, status } = visit.object;
+  const bound = spec.upgradePolicy === 'Automatic' ? undefined : status?.version;
+  const wanted = spec.version ?? bound ?? offering.spec.channel;
+  if (wanted === undefined)
+    throw new Terminal('ChannelMissing', `Offering "${offering.metadata.name}" names no version for new Instances.`);
+  const name = `${offering.metadata.name}-${wanted}`;
+  const version = store.watch('OfferingVersion').get({ name });
+  if (version === undefined || version.spec.offeringRef.name !== offering.metadata.name)
+    throw missing('VersionNotFound', `There is no OfferingVersion "${name}".`);
+  const { verified } = version.status ?? {};
+  if (verified === undefined || verified.contractDigest !== version.spec.contractDigest) {
+    const ready = findCondition(version.status?.conditions, 'Ready');
+    throw missing(
+      'VersionNotVerified',
+      `OfferingVersion "${name}" is not verified: ${ready?.reason ?? 'Progressing'}.`,
+    );
+  }
+  return version;
+}
+
+function readContract(version: OfferingVersion): { contract: Contract; contractDigest: string } {
+  const { contract, contractDigest } = version.spec;
+  try {
+    if (contractDigest !== undefined) return { contract: parseContract(contract), contractDigest };
+  } catch (error) {
+    if (!(error instanceof ContractError)) throw error;
+  }
+  throw new Terminal('ContractDigestMismatch', `OfferingVersion "${version.metadata.name}" carries no valid contract.`);
+}
+
+function checkProfile(contract: Contract, project: Project): void {
+  const profile = project.spec.runtimeProfile ?? 'Shared';
+  if (contract.minimumRuntimeProfile === 'Namespace' && profile === 'Shared')
+    throw new Terminal(
+      'RuntimeProfileTooLow',
+      `The version needs the runtime profile Namespace, Project "${project.metadata.name}" has Shared.`,
+    );
+}
+
+function checkConfig(contract: Contract, config: Record<string, unknown>): void {
+  const violations = validateConfig(contract, config);
+  if (violations.length === 0) return;
+  const shown = violations.slice(0, SHOWN_VIOLATIONS).map(({ pointer, rule, message }) => {
+    return `${pointer || '/'} breaks ${rule}: ${message}`;
+  });
+  const more = violations.length - shown.length;
+  throw new Terminal('ConfigInvalid', `${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}`);
+}
+
+function findWallet(visit: InstanceVisit, { store }: Ports): Wallet {
+  const { walletRef, projectRef } = visit.object.spec;
+  const wallet = store.watch('Wallet').get({ ...visit.key, name: walletRef.name });
+  if (wallet === undefined) throw missing('WalletNotFound', `There is no Wallet "${walletRef.name}".`);
+  if (wallet.status?.balance === undefined || wallet.metadata.deletionTimestamp !== undefined)
+    throw missing('WalletNotReady', `Wallet "${walletRef.name}" is not ready.`);
+  const { allowedProjects } = wallet.spec;
+  if (allowedProjects !== undefined && !allowedProjects.includes(projectRef.name))
+    throw new Terminal('WalletNotAllowed', `Wallet "${walletRef.name}" does not allow Project "${projectRef.name}".`);
+  return wallet;
+}
+
+/** Those accepted before count, and among newcomers the older ones: every replica comes to the same order. */
+function checkQuota(visit: InstanceVisit, project: Project, { store }: Ports): void {
+  const limit = project.spec.quota?.maxInstances;
+  const self = visit.object;
+  if (limit === undefined || wasAccepted(self)) return;
+  const ahead = store
+    .watch('Instance')
+    .list(visit.key.namespace === undefined ? {} : { namespace: visit.key.namespace })
+    .filter(
+      (other) =>
+        other.metadata.uid !== self.metadata.uid &&
+        other.spec.projectRef.name === project.metadata.name &&
+        other.metadata.deletionTimestamp === undefined &&
+        (wasAccepted(other) || isOlder(other, self)),
+    );
+  if (ahead.length >= limit)
+    throw missing('QuotaExceeded', `Project "${project.metadata.name}" allows ${limit} Instances and has them.`);
+}
+
+function isOlder(a: Instance, b: Instance): boolean {
+  const [x, y] = [a.metadata, b.metadata];
+  return x.creationTimestamp === y.creationTimestamp ? x.name < y.name : x.creationTimestamp < y.creationTimestamp;
+}

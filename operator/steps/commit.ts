@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto';
+import type { Change } from '../git/writer.ts';
+import type { Ports } from '../ports.ts';
+import { instanceOwns, renderInstance } from '../render/render.ts';
+import type { Accepted, InstanceVisit } from './accept.ts';
+import { throughGit, throughRender } from './doors.ts';
+import type { SecretVersions } from './secrets.ts';
+
+/** `render`: the manifests of the Instance, as one change of Git. Pure. */
+export function render(visit: InstanceVisit, accepted: Accepted, secretVersions: SecretVersions): Change {
+  const { organization, project, contract, contractDigest } = accepted;
+  const instance = visit.object;
+  return throughRender(() => {
+    const files = renderInstance({ organization, project, instance, contract, contractDigest, secretVersions });
+    return {
+      owns: instanceOwns({ organization, project, instance }),
+      files,
+      subject: `Instance ${organization.metadata.name}/${instance.metadata.name}: ${contract.offering} ${contract.version}`,
+      trailers: trailersOf('Instance', instance.metadata, files),
+    };
+  });
+}
+
+/** `commit`: the commit on the remote that contains the manifests; an equal tree commits nothing. */
+export async function commit(
+  change: Change,
+  { git }: Pick<Ports, 'git'>,
+): Promise<{ commit: string; changed: boolean }> {
+  return throughGit(() => git.commit(change));
+}
+
+/**
+ * The effect id is a digest of what is written, so a repeated attempt carries the same one, and the
+ * same generation with other secret versions another.
+ */
+export function trailersOf(
+  kind: string,
+  metadata: { uid: string; generation: number },
+  files: ReadonlyMap<string, string>,
+): Record<string, string> {
+  const hash = createHash('sha256').update(metadata.uid);
+  for (const path of [...files.keys()].sort()) hash.update(`\0${path}\0${files.get(path)}`);
+  return {
+    [`Gsv-${kind}-Uid`]: metadata.uid,
+    'Gsv-Generation': String(metadata.generation),
+    'Gsv-Effect': hash.digest('hex').slice(0, 16),
+  };
+}

@@ -1,0 +1,85 @@
+import { randomInt } from 'node:crypto';
+import { instancePolicy, SecretsError, secretPath } from '../../config/secrets.ts';
+import type { Contract, ContractSecret } from '../../crds/contract.ts';
+import { organizationOf } from '../../crds/kinds.ts';
+import type { Ports } from '../ports.ts';
+import { Waiting } from '../runtime/errors.ts';
+import type { InstanceVisit } from './accept.ts';
+import { throughSecrets } from './doors.ts';
+
+/** Nobody tells the operator that a secret was set; a person has just done it and is watching. */
+const SECRET_RETRY_MS = 5_000;
+
+const ALPHABETS = {
+  Alphanumeric: 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789',
+  Hex: '0123456789abcdef',
+  Base64Url: 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
+} as const;
+
+export type SecretVersions = { name: string; version: number }[];
+
+/**
+ * `secrets`: the policy that lets a run read this Instance's secrets, generated secrets written once,
+ * and all others present. Values are written, never read.
+ */
+export async function secrets(
+  visit: InstanceVisit,
+  contract: Contract,
+  workloadNamespace: string,
+  { secrets: store }: Ports,
+): Promise<SecretVersions> {
+  const { uid } = visit.object.metadata;
+  const rules = [{ path: `t/${workloadNamespace}/${uid}/*`, capabilities: ['read' as const] }];
+  await throughSecrets(() => store.putPolicy(instancePolicy(uid), rules));
+  const versions: SecretVersions = [];
+  const absent: ContractSecret[] = [];
+  for (const secret of contract.secrets) {
+    const version = await presentVersion(secret, secretPath(workloadNamespace, uid, secret.name), store);
+    if (version === undefined) absent.push(secret);
+    else versions.push({ name: secret.name, version });
+  }
+  refuseAbsent(visit, absent);
+  return versions;
+}
+
+async function presentVersion(
+  secret: ContractSecret,
+  path: string,
+  store: Ports['secrets'],
+): Promise<number | undefined> {
+  const present = await throughSecrets(() => store.metadata(path));
+  if (present !== undefined || secret.source !== 'Generated') return present?.version;
+  try {
+    const written = await throughSecrets(() => store.write(path, { value: generate(secret) }, { cas: 0 }));
+    return written.version;
+  } catch (error) {
+    // Somebody wrote it between our look and our write; theirs is the value.
+    if (!(error instanceof SecretsError)) throw error;
+    return (await throughSecrets(() => store.metadata(path)))?.version;
+  }
+}
+
+function generate({ generator }: ContractSecret): string {
+  const { length, alphabet } = generator ?? { length: 32, alphabet: 'Alphanumeric' as const };
+  const letters = ALPHABETS[alphabet];
+  return Array.from({ length }, () => letters[randomInt(letters.length)]).join('');
+}
+
+function refuseAbsent(visit: InstanceVisit, absent: readonly ContractSecret[]): void {
+  const names = (source: ContractSecret['source']) => absent.filter((each) => each.source === source).map(quoted);
+  const buyer = names('Buyer');
+  if (buyer.length > 0) {
+    const path = `/api/orgs/${organizationOf(visit.key.namespace)}/instances/${visit.key.name}/secrets/{secret}`;
+    throw new Waiting(
+      SECRET_RETRY_MS,
+      'BuyerSecretMissing',
+      `Not set yet: ${buyer.join(', ')}; set it with PUT ${path}.`,
+    );
+  }
+  if (absent.length > 0)
+    throw new Waiting(SECRET_RETRY_MS, 'PlatformSecretMissing', `Not set yet: ${absent.map(quoted).join(', ')}.`);
+}
+
+function quoted({ name }: { name: string }): string {
+  return `"${name}"`;
+}
