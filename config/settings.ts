@@ -114,6 +114,13 @@ export const CATALOGUE = {
     parse: port,
     fallback: 0,
   },
+  opsHost: {
+    env: 'GSV_OPS_HOST',
+    used: ['ledger', 'operator', 'gateway', 'runner'],
+    doc: 'Address that the ops port listens on; `0.0.0.0` in a cluster, where the kubelet probes it.',
+    parse: text,
+    fallback: '127.0.0.1',
+  },
   ledgerPort: {
     env: 'GSV_LEDGER_PORT',
     used: ['ledger', 'quickstart'],

@@ -8,7 +8,10 @@ const require = createRequire(join(process.cwd(), 'package.json'));
 const Operator = require('@dot-i/k8s-operator').default;
 const { KubeConfig } = require('@kubernetes/client-node');
 
-const event = { type: 'ADDED', object: { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a', namespace: 'b', resourceVersion: '1' } } };
+const event = {
+  type: 'ADDED',
+  object: { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a', namespace: 'b', resourceVersion: '1' } },
+};
 let watches = 0;
 const server = createServer((_request, response) => {
   watches += 1;
@@ -18,14 +21,16 @@ const server = createServer((_request, response) => {
 });
 server.listen(0, '127.0.0.1', async () => {
   const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromClusterAndUser(
-    { name: 'c', server: `http://127.0.0.1:${server.address().port}` },
-    { name: 'u' },
-  );
+  kubeConfig.loadFromClusterAndUser({ name: 'c', server: `http://127.0.0.1:${server.address().port}` }, { name: 'u' });
   let calls = 0;
   class Reproduction extends Operator {
     constructor() {
-      super({ debug: console.log, info: console.log, warn: console.log, error: (line) => console.log('error', String(line).slice(0, 90)) });
+      super({
+        debug: console.log,
+        info: console.log,
+        warn: console.log,
+        error: (line) => console.log('error', String(line).slice(0, 90)),
+      });
       this.kubeConfig = kubeConfig;
     }
     async init() {

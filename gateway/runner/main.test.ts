@@ -1,0 +1,40 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import * as assert from 'uvu/assert';
+
+const SETTINGS = {
+  GSV_LEDGER_URL: 'http://127.0.0.1:7101',
+  GSV_LEDGER_TOKEN: 'ledger-token-canary',
+  GSV_TICKET_KEY: 'ticket-key-canary',
+  GSV_RUNNER_PROBE_KEY: 'probe-key-canary',
+  GSV_RUNTIME_URL: 'http://127.0.0.1:7860',
+  GSV_ARTIFACTS_URL: 'file:///artifacts',
+};
+
+function start(env: Record<string, string>): Promise<{ code: number; stderr: string }> {
+  const { promise, resolve } = Promise.withResolvers<{ code: number; stderr: string }>();
+  execFile(process.execPath, [join(import.meta.dirname, 'main.ts')], { env }, (error, _stdout, stderr) =>
+    resolve({ code: Number(error?.code ?? 0), stderr }),
+  );
+  return promise;
+}
+
+const REFUSALS: { reason: string; env: Record<string, string>; says: RegExp }[] = [
+  { reason: 'missing settings, all at once', env: {}, says: /GSV_LEDGER_URL.*GSV_TICKET_KEY.*GSV_ARTIFACTS_URL/ },
+  {
+    reason: 'the embedded store, which is the quickstart’s own',
+    env: { ...SETTINGS, GSV_RESOURCES: 'embedded' },
+    says: /GSV_RESOURCES=embedded .*quickstart/,
+  },
+  { reason: 'Kubernetes, which has no adapter yet', env: SETTINGS, says: /GSV_RESOURCES=kubernetes .*not offered/ },
+];
+
+for (const { reason, env, says } of REFUSALS) {
+  test(`as its own process the runner refuses ${reason}`, async () => {
+    const { code, stderr } = await start(env);
+    assert.is(code, 1);
+    assert.match(stderr, says);
+    assert.not.match(stderr, /canary/);
+  });
+}

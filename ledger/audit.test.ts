@@ -1,0 +1,50 @@
+import { test } from 'node:test';
+import * as assert from 'uvu/assert';
+import { line, openBook } from '../hack/testing/book.ts';
+import { audit } from './audit.ts';
+
+/** What somebody with the disk in his hands could do, and what the audit must say about it. */
+const tamperings = [
+  { what: 'update entries set amount = amount + 7 where id = 2', says: /transaction_1 sums to 7.*entry_2/ },
+  { what: 'delete from entries where transaction_id = 2', says: /transaction_2 has no entries/ },
+  { what: 'update wallets set available = available + 5', says: /acme\.main\/available holds 75, its entries say 70/ },
+  { what: 'update wallets set debt = 3', says: /acme\.main\/debt holds -3, its entries say 0/ },
+  {
+    what: 'update grants set remaining = remaining + 1, spent = spent - 1',
+    says: /grant_1 of acme\.main: remaining is 91/,
+  },
+  { what: 'update grants set held = held - 1', says: /grant_1: held is 19, open holds reserve 20/ },
+  {
+    what: 'update hold_grants set amount = amount + 1',
+    says: /hold_1 is open and should reserve 20; its grants say 21/,
+  },
+  { what: "update holds set state = 'voided', ended_at = now()", says: /hold_1 is voided and should reserve 0/ },
+  { what: 'update receipts set amount = 9', says: /receipt_1 charges 9; its lines say 10, its entries 10/ },
+  { what: 'update receipt_lines set amount = 11', says: /receipt_1 charges 10; its lines say 11/ },
+];
+
+for (const { what, says } of tamperings) {
+  test(`the audit finds: ${what}`, async () => {
+    const book = await openBook();
+    try {
+      await book.wallet('acme.main', 100);
+      await book.operations.debit({ wallet: 'acme.main', lines: [line(10)] }, book.key());
+      await book.hold('acme.main', 20);
+      const clean = await audit(book.database.sql);
+      assert.equal([clean.ok, clean.checkedEntries, clean.problems], [true, 6, []]);
+      await book.database.admin.begin(async (tx) => {
+        await tx`set local session_replication_role = replica`;
+        await tx`set local search_path = gsv_ledger`;
+        await tx.unsafe(what);
+      });
+      const { ok, problems } = await audit(book.database.sql);
+      assert.is(ok, false);
+      assert.ok(
+        problems.some((problem) => says.test(problem)),
+        problems.join('\n'),
+      );
+    } finally {
+      await book.database.close();
+    }
+  });
+}

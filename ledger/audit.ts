@@ -1,0 +1,164 @@
+import type { TransactionSql } from 'postgres';
+import { type LedgerSql, withDatabase } from './database.ts';
+import type { AuditReply } from './wire.ts';
+
+/** More findings than this say nothing new; the first ones name where to look. */
+const MAX_PROBLEMS = 100;
+
+/** Transactions that one statement sums, so that progress can be told. */
+const CHUNK = 200_000;
+
+type Sql = TransactionSql<Record<string, never>>;
+
+interface Finding {
+  problem: string;
+}
+
+/**
+ * Recomputes every sum of the book in one snapshot and compares: transactions and the whole book sum to zero,
+ * wallets and grants hold what their entries say, holds reserve what their grants say, receipts charge what
+ * their lines and entries say. Reads only.
+ *
+ * @param onProgress called with the number of entries checked so far
+ * @returns problems that name wallet and account, grant, hold, receipt, or transaction and entries
+ */
+export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number) => void): Promise<AuditReply> {
+  return await withDatabase(() =>
+    sql.begin('isolation level repeatable read read only', async (transaction) => {
+      const tx = transaction as unknown as Sql;
+      // It reads everything, which may take longer than an operation may.
+      await tx`set local statement_timeout = 0`;
+      const { checkedEntries, problems } = await checkTransactions(tx, onProgress);
+      for (const check of [checkAccounts, checkWallets, checkGrants, checkHolds, checkReceipts]) {
+        problems.push(...(await check(tx)));
+      }
+      return {
+        ok: problems.length === 0,
+        checkedEntries,
+        problems: problems.slice(0, MAX_PROBLEMS).map(({ problem }) => problem),
+      };
+    }),
+  );
+}
+
+async function checkTransactions(
+  tx: Sql,
+  onProgress: ((checked: number) => void) | undefined,
+): Promise<{ checkedEntries: number; problems: Finding[] }> {
+  const [last] = await tx<{ id: number }[]>`select coalesce(max(id), 0)::float8 as id from transactions`;
+  const problems: Finding[] = [];
+  let checkedEntries = 0;
+  for (let from = 0; from < (last?.id ?? 0); from += CHUNK) {
+    const [chunk] = await tx<{ entries: number; problems: string[] }[]>`
+      with sums as (
+        select t.id, count(e.id) as entries, coalesce(sum(e.amount), 0) as total,
+            string_agg('entry_' || e.id, ', ' order by e.id) as names
+          from transactions t left join entries e on e.transaction_id = t.id
+          where t.id > ${from} and t.id <= ${from + CHUNK} group by t.id
+      )
+      select coalesce(sum(entries), 0)::float8 as entries, coalesce(array_agg(case
+          when entries = 0 then format('transaction_%s has no entries', id)
+          else format('transaction_%s sums to %s instead of 0 (%s)', id, total, names) end order by id)
+            filter (where entries = 0 or total <> 0), '{}') as problems
+        from sums`;
+    checkedEntries += chunk?.entries ?? 0;
+    problems.push(...(chunk?.problems ?? []).map((problem) => ({ problem })));
+    onProgress?.(checkedEntries);
+  }
+  return { checkedEntries, problems };
+}
+
+/** The book as a whole, and entries in places where they cannot belong. */
+function checkAccounts(tx: Sql): PromiseLike<Finding[]> {
+  return tx<Finding[]>`
+    select format('all entries sum to %s instead of 0', sum(amount)) as problem from entries having sum(amount) <> 0
+    union all
+    select format('entry_%s of transaction_%s names no transaction', e.id, e.transaction_id)
+      from entries e left join transactions t on t.id = e.transaction_id where t.id is null
+    union all
+    select format('entry_%s moves money of another wallet than transaction_%s', e.id, t.id)
+      from entries e join transactions t on t.id = e.transaction_id join accounts a on a.id = e.account_id
+      where a.wallet_id <> t.wallet_id
+    limit ${MAX_PROBLEMS}`;
+}
+
+function checkWallets(tx: Sql): PromiseLike<Finding[]> {
+  return tx<Finding[]>`
+    with booked as (
+      select a.wallet_id, a.kind, coalesce(sum(e.amount), 0) as amount
+        from accounts a left join entries e on e.account_id = a.id where a.wallet_id is not null group by a.id
+    ), cached as (
+      select w.id, w.name, k.kind, k.amount from wallets w,
+        lateral (values ('available', w.available::numeric), ('held', w.held), ('debt', -w.debt)) k (kind, amount)
+    ), granted as (
+      select wallet_id, sum(remaining) as remaining, sum(held) as held from grants group by wallet_id
+    )
+    select format('%s/%s holds %s, its entries say %s', c.name, c.kind, c.amount, coalesce(b.amount, 0)) as problem
+      from cached c left join booked b on b.wallet_id = c.id and b.kind = c.kind
+      where c.amount <> coalesce(b.amount, 0)
+    union all
+    select format('%s has available %s and held %s, its grants say %s and %s', w.name, w.available, w.held,
+        coalesce(g.remaining - g.held, 0), coalesce(g.held, 0))
+      from wallets w left join granted g on g.wallet_id = w.id
+      where w.available <> coalesce(g.remaining - g.held, 0) or w.held <> coalesce(g.held, 0)
+    limit ${MAX_PROBLEMS}`;
+}
+
+function checkGrants(tx: Sql): PromiseLike<Finding[]> {
+  return tx<Finding[]>`
+    with booked as (
+      select e.grant_id,
+          -coalesce(sum(e.amount) filter (where a.kind = 'issued'), 0) as amount,
+          coalesce(sum(e.amount) filter (where a.kind in ('available', 'held')), 0) as remaining,
+          coalesce(sum(e.amount) filter (where a.kind = 'held'), 0) as held,
+          coalesce(sum(e.amount) filter (where a.kind = 'breakage'), 0) as expired,
+          coalesce(sum(e.amount) filter (where a.kind = 'revoked'), 0) as revoked,
+          coalesce(sum(e.amount) filter (where a.kind = 'clawed_back'), 0) as clawed_back
+        from entries e join accounts a on a.id = e.account_id where e.grant_id is not null group by e.grant_id
+    ), reserved as (
+      select grant_id, sum(amount) as amount from hold_grants group by grant_id
+    )
+    select format('grant_%s of %s: %s is %s, its entries say %s', g.id, w.name, k.name, k.cached, k.booked) as problem
+      from grants g join wallets w on w.id = g.wallet_id left join booked b on b.grant_id = g.id,
+        lateral (values ('amount', g.amount::numeric, b.amount), ('remaining', g.remaining, b.remaining),
+          ('held', g.held, b.held), ('expired', g.expired, b.expired), ('revoked', g.revoked, b.revoked),
+          ('clawed_back', g.clawed_back, b.clawed_back)) k (name, cached, booked)
+      where k.cached <> coalesce(k.booked, 0)
+    union all
+    select format('grant_%s: held is %s, open holds reserve %s', g.id, g.held, coalesce(r.amount, 0))
+      from grants g left join reserved r on r.grant_id = g.id where g.held <> coalesce(r.amount, 0)
+    limit ${MAX_PROBLEMS}`;
+}
+
+function checkHolds(tx: Sql): PromiseLike<Finding[]> {
+  return tx<Finding[]>`
+    with reserved as (
+      select hold_id, sum(amount) as amount from hold_grants group by hold_id
+    ), booked as (
+      select t.hold_id, sum(e.amount) as amount
+        from transactions t join entries e on e.transaction_id = t.id join accounts a on a.id = e.account_id
+        where t.hold_id is not null and a.kind = 'held' group by t.hold_id
+    )
+    select format('hold_%s is %s and should reserve %s; its grants say %s, its entries %s', h.id, h.state, k.expected,
+        coalesce(r.amount, 0), coalesce(b.amount, 0)) as problem
+      from holds h left join reserved r on r.hold_id = h.id left join booked b on b.hold_id = h.id,
+        lateral (select case when h.state = 'open' then h.amount else 0 end) k (expected)
+      where k.expected <> coalesce(r.amount, 0) or k.expected <> coalesce(b.amount, 0)
+    limit ${MAX_PROBLEMS}`;
+}
+
+function checkReceipts(tx: Sql): PromiseLike<Finding[]> {
+  return tx<Finding[]>`
+    with listed as (
+      select receipt_id, sum(amount) as amount from receipt_lines group by receipt_id
+    ), booked as (
+      select t.receipt_id, sum(e.amount) as amount
+        from transactions t join entries e on e.transaction_id = t.id join accounts a on a.id = e.account_id
+        where t.receipt_id is not null and a.kind = 'usage' group by t.receipt_id
+    )
+    select format('receipt_%s charges %s; its lines say %s, its entries %s', r.id, r.amount, coalesce(l.amount, 0),
+        coalesce(b.amount, 0)) as problem
+      from receipts r left join listed l on l.receipt_id = r.id left join booked b on b.receipt_id = r.id
+      where r.amount <> coalesce(l.amount, 0) or r.amount <> coalesce(b.amount, 0)
+    limit ${MAX_PROBLEMS}`;
+}

@@ -1,0 +1,126 @@
+/** The process as it is started: settings, first log line, signals, the audit command. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import * as assert from 'uvu/assert';
+import { createTestDatabase } from '../hack/testing/postgres.ts';
+import { LedgerOperations } from './operations.ts';
+
+const main = join(import.meta.dirname, 'main.ts');
+const dataDir = mkdtempSync(join(tmpdir(), 'gsv-ledger-main-'));
+const TOKEN = 'canary-development-token';
+before(() => chmod(dataDir, 0o755));
+after(() => rmSync(dataDir, { recursive: true, force: true }));
+
+interface Run {
+  child: ChildProcess;
+  /** Everything on standard error so far. */
+  lines: string[];
+  /** Resolves with the first line on standard error. */
+  first: Promise<string>;
+  ended: Promise<{ code: number | null; output: string }>;
+}
+
+function start(env: Record<string, string>, ...args: string[]): Run {
+  const child = spawn(process.execPath, ['--no-warnings', main, ...args], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const lines: string[] = [];
+  const first = Promise.withResolvers<string>();
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    lines.push(line);
+    first.resolve(line);
+  });
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    output += chunk;
+  });
+  const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, output }));
+  void ended.then(() => first.resolve(''));
+  return { child, lines, first: first.promise, ended };
+}
+
+const development = { GSV_DATA_DIR: dataDir, GSV_LEDGER_PORT: '0', GSV_LEDGER_TOKEN: TOKEN };
+
+test('a ledger with embedded defaults names its URL in the first line, serves, and ends with 0', async () => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const run = start(development);
+    const url = /http:\/\/127\.0\.0\.1:\d+/.exec(await run.first)?.[0] ?? '';
+    assert.ok(url, run.lines.join('\n'));
+    const reply = await fetch(`${url}/v1/wallets/acme.main`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ ownerUid: 'u' }),
+    });
+    assert.is(reply.status, 200);
+    assert.is((await fetch(`${url}/readyz`)).status, 200);
+    run.child.kill(signal);
+    assert.is((await run.ended).code, 0, run.lines.join('\n'));
+    assert.not.match(run.lines.join('\n'), TOKEN);
+  }
+});
+
+test('the audit command prints progress and result', async () => {
+  const run = start({ GSV_DATA_DIR: dataDir }, 'audit');
+  const { code, output } = await run.ended;
+  assert.is(code, 0, run.lines.join('\n'));
+  const result = JSON.parse(output.trim().split('\n').at(-1) ?? '');
+  assert.equal([result.ok, result.problems], [true, []]);
+});
+
+test('the audit command ends with 1 when the book is wrong', async () => {
+  const database = await createTestDatabase();
+  try {
+    await new LedgerOperations(database.sql).putWallet('acme.main', { ownerUid: 'u' });
+    await database.admin`update gsv_ledger.wallets set available = 5`;
+    const { code, output } = await start({ GSV_LEDGER_DATABASE_URL: database.url }, 'audit').ended;
+    assert.is(code, 1);
+    assert.match(JSON.parse(output.trim()).problems.join(), 'acme.main');
+  } finally {
+    await database.close();
+  }
+});
+
+test('without a token the process ends with 1 and says what is missing', async () => {
+  const run = start({ GSV_DATA_DIR: dataDir, GSV_LEDGER_PORT: '0' });
+  assert.is((await run.ended).code, 1);
+  assert.match(run.lines.join('\n'), 'GSV_LEDGER_TOKENS_FILE or GSV_LEDGER_TOKEN is required');
+});
+
+test('all problems of the settings are listed at once', async () => {
+  const file = join(dataDir, 'tokens.json');
+  writeFileSync(file, '{"a-secret-token": ["everything"]}');
+  const run = start({
+    GSV_LEDGER_PORT: 'http',
+    GSV_OPS_PORT: '99999',
+    GSV_LEDGER_DATABASE_URL: 'nonsense',
+    GSV_LEDGER_TOKENS_FILE: file,
+  });
+  assert.is((await run.ended).code, 1);
+  const said = run.lines.join('\n');
+  for (const name of ['GSV_LEDGER_PORT', 'GSV_OPS_PORT', 'GSV_LEDGER_DATABASE_URL', 'GSV_LEDGER_TOKENS_FILE']) {
+    assert.match(said, name);
+  }
+  assert.not.match(said, 'a-secret-token');
+});
+
+test('a port in use and an absent database each end with 1 and a sentence', async () => {
+  const first = start(development);
+  const port = /:(\d+)/.exec(/http:\/\/\S+?:\d+/.exec(await first.first)?.[0]?.slice(5) ?? '')?.[1] ?? '';
+  const second = start({ ...development, GSV_DATA_DIR: join(dataDir, 'second'), GSV_LEDGER_PORT: port });
+  assert.is((await second.ended).code, 1);
+  assert.match(second.lines.join('\n'), 'EADDRINUSE');
+  first.child.kill('SIGTERM');
+  assert.is((await first.ended).code, 0);
+
+  const away = start({ ...development, GSV_LEDGER_DATABASE_URL: 'postgres://user:canary-password@127.0.0.1:1/x' });
+  assert.is((await away.ended).code, 1);
+  assert.match(away.lines.join('\n'), /database/);
+  assert.not.match(away.lines.join('\n'), 'canary-password');
+});

@@ -1,0 +1,215 @@
+import { createLogger, type Logger } from '../config/log.ts';
+import { createRegistry, startOps } from '../config/ops.ts';
+import { loadSettings, type Settings, SettingsError } from '../config/settings.ts';
+import { createLedgerApp } from './app.ts';
+import { audit } from './audit.ts';
+import { type LedgerSql, openDatabase } from './database.ts';
+import { startEmbeddedPostgres } from './embedded.ts';
+import { Inbox } from './inbox.ts';
+import { createMetrics } from './metrics.ts';
+import { migrate } from './migrate.ts';
+import { LedgerOperations } from './operations.ts';
+import { LedgerQueries } from './queries.ts';
+import { startSweeper } from './sweeper.ts';
+import { fileTokens, singleToken, type Tokens } from './tokens.ts';
+
+/** A drain that takes longer is cut, so that a stuck request cannot keep the process. */
+const DRAIN_TIMEOUT_MS = 20_000;
+
+export interface DatabaseOptions {
+  /** PostgreSQL 15 or newer; absent: an embedded one in `dataDir`. */
+  databaseUrl?: string | undefined;
+  dataDir: string;
+  log: Logger;
+}
+
+export interface LedgerOptions extends DatabaseOptions {
+  /** 0 = a free one. */
+  port: number;
+  host?: string | undefined;
+  tokens: Tokens;
+  /** 0 or absent = no ops server. */
+  opsPort?: number | undefined;
+  /** Absent: 127.0.0.1. */
+  opsHost?: string | undefined;
+  /** The ledger's clock; for tests. */
+  now?: (() => Date) | undefined;
+}
+
+export interface Ledger {
+  /** Base URL of the API. */
+  url: string;
+  /** Base URL of the ops server; undefined when off. */
+  opsUrl: string | undefined;
+  /** Ends long polls, drains requests, then stops everything down to an embedded database. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+interface Database {
+  sql: LedgerSql;
+  close(): Promise<void>;
+}
+
+/** Opens the book: embedded or external database, migrated, as the writer role. */
+async function openBook(options: DatabaseOptions): Promise<Database> {
+  // Not even a note before the line with the bound URL, which must be the first.
+  const quiet = options.log.child({}, { level: 'warn' });
+  const embedded = options.databaseUrl
+    ? undefined
+    : await startEmbeddedPostgres({ dataDir: options.dataDir, log: quiet });
+  const url = options.databaseUrl ?? embedded?.url ?? '';
+  try {
+    await migrate(url);
+    const sql = await openDatabase(url);
+    return {
+      sql,
+      close: async () => {
+        await sql.end({ timeout: 5 });
+        await embedded?.stop();
+      },
+    };
+  } catch (error) {
+    await embedded?.stop();
+    throw error;
+  }
+}
+
+/** Starts a whole ledger in this process. Resolves once it listens. */
+export async function createLedger(options: LedgerOptions): Promise<Ledger> {
+  const { log } = options;
+  const now = options.now ?? (() => new Date());
+  const book = await openBook(options);
+  const closing = new AbortController();
+  const operations = new LedgerOperations(book.sql, { now });
+  const inbox = new Inbox(book.sql, { now });
+  const registry = createRegistry('ledger');
+  const metrics = createMetrics({ registry, sql: book.sql, inbox, log, now });
+  const ready = async (): Promise<string[]> => {
+    if (closing.signal.aborted) return ['the ledger is stopping'];
+    return book.sql`select 1`.then(
+      () => [],
+      () => ['the database does not answer'],
+    );
+  };
+  const stops: (() => Promise<void>)[] = [() => book.close()];
+  try {
+    const app = await createLedgerApp({
+      parts: {
+        operations,
+        queries: new LedgerQueries(book.sql, { now }),
+        inbox,
+        audit: () => audit(book.sql),
+        ready,
+        metrics,
+        closing: closing.signal,
+      },
+      tokens: options.tokens,
+      metrics,
+      log,
+    });
+    stops.unshift(() => app.close());
+    const url = await app.listen({
+      port: options.port,
+      host: options.host ?? '127.0.0.1',
+      listenTextResolver: (address) => `ledger listens at ${address}`,
+    });
+    const ops = await startOps({ port: options.opsPort ?? 0, host: options.opsHost, log, ready, registry });
+    stops.unshift(() => ops.close());
+    if (ops.url) log.info({ url: ops.url }, 'ops server listens');
+    const sweeper = startSweeper({ operations, log });
+    stops.unshift(() => sweeper.stop());
+    const close = async (): Promise<void> => {
+      closing.abort();
+      for (const stop of stops.splice(0)) await stop();
+    };
+    return { url, opsUrl: ops.url, close };
+  } catch (error) {
+    for (const stop of stops) await stop();
+    throw error;
+  }
+}
+
+const SETTING_KEYS = [
+  'dataDir',
+  'logLevel',
+  'opsPort',
+  'opsHost',
+  'ledgerPort',
+  'ledgerHost',
+  'ledgerDatabaseUrl',
+  'ledgerTokensFile',
+  'ledgerToken',
+] as const;
+
+/** @throws TypeError that completes a sentence about the tokens */
+function openTokens(settings: Settings<'ledgerTokensFile' | 'ledgerToken'>, log: Logger): Tokens {
+  if (settings.ledgerTokensFile) return fileTokens(settings.ledgerTokensFile, log);
+  if (settings.ledgerToken) return singleToken(settings.ledgerToken, log);
+  throw new TypeError('or GSV_LEDGER_TOKEN is required: without a token nobody could call the ledger');
+}
+
+/** Problems of settings and of tokens, all at once. */
+function readConfiguration(): { settings: Settings<(typeof SETTING_KEYS)[number]>; tokens: Tokens; log: Logger } {
+  const problems: string[] = [];
+  const attempt = <T>(read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof SettingsError) problems.push(...error.problems);
+      else if (error instanceof TypeError) problems.push(`GSV_LEDGER_TOKENS_FILE ${error.message}`);
+      else throw error;
+      return undefined;
+    }
+  };
+  const settings = attempt(() => loadSettings(SETTING_KEYS));
+  const tokenSettings = settings ?? attempt(() => loadSettings(['ledgerTokensFile', 'ledgerToken']));
+  const log = createLogger({ part: 'ledger', level: settings?.logLevel ?? 'info' });
+  const tokens = tokenSettings && attempt(() => openTokens(tokenSettings, log));
+  if (!settings || !tokens) throw new SettingsError([...new Set(problems)]);
+  return { settings, tokens, log };
+}
+
+async function serve(): Promise<void> {
+  const { settings, tokens, log } = readConfiguration();
+  const ledger = await createLedger({
+    port: settings.ledgerPort,
+    host: settings.ledgerHost,
+    databaseUrl: settings.ledgerDatabaseUrl,
+    dataDir: settings.dataDir,
+    opsPort: settings.opsPort,
+    opsHost: settings.opsHost,
+    tokens,
+    log,
+  });
+  const signal = await new Promise<string>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+  });
+  log.info({ signal }, 'ledger stops');
+  const cut = setTimeout(() => {
+    log.error('the drain takes too long; stopping now');
+    process.exit(1);
+  }, DRAIN_TIMEOUT_MS);
+  await ledger.close();
+  clearTimeout(cut);
+}
+
+async function auditOnce(): Promise<void> {
+  const settings = loadSettings(['dataDir', 'logLevel', 'ledgerDatabaseUrl']);
+  const log = createLogger({ part: 'ledger-audit', level: settings.logLevel });
+  const book = await openBook({ dataDir: settings.dataDir, databaseUrl: settings.ledgerDatabaseUrl, log });
+  try {
+    const result = await audit(book.sql, (checked) => process.stderr.write(`checked ${checked} entries\n`));
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+    process.exitCode = result.ok ? 0 : 1;
+  } finally {
+    await book.close();
+  }
+}
+
+if (import.meta.main) {
+  const run = process.argv[2] === 'audit' ? auditOnce : serve;
+  await run().catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  });
+}

@@ -1,0 +1,121 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { Logger } from '../config/log.ts';
+import { type LedgerSql, withDatabase } from './database.ts';
+import type { Inbox } from './inbox.ts';
+
+/** Seconds. A fsync takes 1 to 10 ms; beyond one second something is wrong. */
+const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
+
+export interface LedgerMetrics {
+  answered(method: string, route: string, status: number, seconds: number): void;
+  /** Counts the `code` of a problem document. */
+  refused(problem: string): void;
+  /** Counts a waiting reader of the events feed; call what it returns when the wait is over. */
+  waiting(): () => void;
+}
+
+/** Registers the ledger's figures; those about the book are read from the database at each scrape. */
+export function createMetrics(options: {
+  registry: Registry;
+  sql: LedgerSql;
+  inbox: Inbox;
+  log: Logger;
+  now: () => Date;
+}): LedgerMetrics {
+  const registers = [options.registry];
+  const requests = new Histogram({
+    name: 'gsv_ledger_request_seconds',
+    help: 'Duration of requests by route and status; its count is the number of requests.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
+  const refusals = new Counter({
+    name: 'gsv_ledger_refusals_total',
+    help: 'Refused requests by problem code.',
+    labelNames: ['code'],
+    registers,
+  });
+  const polls = new Gauge({
+    name: 'gsv_ledger_event_polls',
+    help: 'Readers of the events feed that are waiting.',
+    registers,
+  });
+  registerBook(options);
+  return {
+    answered: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
+    refused: (problem) => refusals.inc({ code: codeOf(problem) }),
+    waiting: () => {
+      polls.inc();
+      return () => polls.dec();
+    },
+  };
+}
+
+function registerBook(options: {
+  registry: Registry;
+  sql: LedgerSql;
+  inbox: Inbox;
+  log: Logger;
+  now: () => Date;
+}): void {
+  const registers = [options.registry];
+  // Two readings instead of one that sets both: a gauge must be set within its own collection.
+  new Gauge({
+    name: 'gsv_ledger_open_holds',
+    help: 'Holds that are neither captured, voided nor expired.',
+    registers,
+    async collect() {
+      await unlessAway(options.log, async () => {
+        const [row] = await withDatabase(
+          () => options.sql<{ open: number }[]>`
+            select count(*)::integer as open from gsv_ledger.holds where state = 'open'`,
+        );
+        this.set(row?.open ?? 0);
+      });
+    },
+  });
+  new Gauge({
+    name: 'gsv_ledger_oldest_open_hold_seconds',
+    help: 'Age of the oldest open hold; 0 without one.',
+    registers,
+    async collect() {
+      await unlessAway(options.log, async () => {
+        const [row] = await withDatabase(
+          () => options.sql<{ oldest: Date | null }[]>`
+            select min(created_at) as oldest from gsv_ledger.holds where state = 'open'`,
+        );
+        this.set(row?.oldest ? Math.max(0, (options.now().getTime() - row.oldest.getTime()) / 1000) : 0);
+      });
+    },
+  });
+  new Gauge({
+    name: 'gsv_ledger_inbox_items',
+    help: 'Inbox items by state, finished ones left out.',
+    labelNames: ['state'],
+    registers,
+    async collect() {
+      await unlessAway(options.log, async () => {
+        for (const [state, items] of Object.entries(await options.inbox.waiting())) this.set({ state }, items);
+      });
+    },
+  });
+}
+
+/** A scrape during a database outage must still show the rest. */
+async function unlessAway(log: Logger, read: () => Promise<void>): Promise<void> {
+  try {
+    await read();
+  } catch (error) {
+    log.warn({ err: error }, 'figures of the book cannot be read');
+  }
+}
+
+function codeOf(problem: string): string {
+  try {
+    const { code } = JSON.parse(problem) as { code?: unknown };
+    return typeof code === 'string' ? code : 'none';
+  } catch {
+    return 'none';
+  }
+}

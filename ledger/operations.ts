@@ -1,0 +1,239 @@
+import { createHash } from 'node:crypto';
+import canonicalize from 'canonicalize';
+import { DatabaseUnavailable, type LedgerSql, withDatabase } from './database.ts';
+import type {
+  BatchOperation,
+  BatchResult,
+  CaptureBody,
+  DebitBody,
+  FulfilmentBody,
+  GrantBody,
+  HoldBody,
+  WalletBody,
+} from './wire.ts';
+
+/** Fields that describe a call without being part of what it does; a retry may change them. */
+const NOT_HASHED = new Set(['context', 'source', 'reason', 'resultRef', 'ttlSeconds']);
+
+export interface Fence {
+  /** The `Gsv-Fencing-Epoch`; one lower than the ledger has seen is 409 `stale_leader`. */
+  epoch?: number | undefined;
+}
+
+/** How a caller names its call. */
+export interface Call extends Fence {
+  /** The `Idempotency-Key`. */
+  key: string;
+}
+
+/**
+ * What an operation answered. From status 400 on the body is `{code, detail, …extra}` (extra: `available`
+ * and `required` of a 402), ready to become a problem document; below it is the reply of `interfaces.md`.
+ */
+export interface OperationResult {
+  status: number;
+  body: Record<string, unknown>;
+  replayed: boolean;
+}
+
+export type BatchItem =
+  | BatchOperation
+  | { op: 'grant'; key: string; wallet: string; body: GrantBody }
+  | { op: 'revoke'; key: string; grant: string; body: RevokeBody };
+
+/** Absent amount = all of the grant that is not revoked yet. */
+export interface RevokeBody {
+  amount?: number | undefined;
+  reason?: string | undefined;
+}
+
+/** The SQL functions of the migrations, one per money operation. */
+type SqlOperation =
+  | 'put_wallet'
+  | 'close_wallet'
+  | 'record_fulfilment'
+  | 'claim_fulfilment'
+  | 'create_grant'
+  | 'revoke_grant'
+  | 'create_hold'
+  | 'extend_hold'
+  | 'capture_hold'
+  | 'void_hold'
+  | 'debit';
+
+interface OutcomeRow {
+  status: number;
+  body: Record<string, unknown>;
+  replayed: boolean;
+}
+
+/** A conflict between concurrent transactions that PostgreSQL resolved by ending ours; nothing was written. */
+const RETRIED_STATES = new Set(['40001', '40P01']);
+/** Deadlocks and lost insert races go away on the next try; five in a row are a bug worth an error. */
+const MAX_ATTEMPTS = 5;
+
+/**
+ * The only writer of money: every method is one SQL function call, so that an operation happens whole or
+ * not at all and a retry under the same key answers what the first one answered.
+ *
+ * Every method may throw `DatabaseUnavailable`; the outcome is then unknown and the caller retries with the
+ * same key.
+ */
+export class LedgerOperations {
+  readonly #sql: LedgerSql;
+  readonly #now: () => Date;
+
+  constructor(sql: LedgerSql, options: { now?: () => Date } = {}) {
+    this.#sql = sql;
+    this.#now = options.now ?? (() => new Date());
+  }
+
+  /** 200 the wallet · 409 `owner_mismatch`. */
+  putWallet(name: string, body: WalletBody, call: Fence = {}): Promise<OperationResult> {
+    return this.#run('put_wallet', name, body, { ...call, key: '' });
+  }
+
+  /** 200 `{wallet, state, forfeited}` · 409 `wallet_not_empty`, `wallet_closed`. */
+  closeWallet(name: string, body: { forfeit?: boolean | undefined }, call: Call): Promise<OperationResult> {
+    return this.#run('close_wallet', name, body, call);
+  }
+
+  /** 201 `{fulfilment, grants}`; 200 with the first when (shop, line, ordinal) is known. */
+  recordFulfilment(body: FulfilmentBody, call: Call): Promise<OperationResult> {
+    return this.#run('record_fulfilment', '', body, call);
+  }
+
+  /** 200 the fulfilment · 404 `fulfilment_not_found` · 409 `already_claimed`. */
+  claimFulfilment(id: string, body: { instanceUid: string }, call: Fence = {}): Promise<OperationResult> {
+    return this.#run('claim_fulfilment', id, body, { ...call, key: '' });
+  }
+
+  /** 201 `{grant, wallet, amount, remaining}`. */
+  grant(wallet: string, body: GrantBody, call: Call): Promise<OperationResult> {
+    return this.#run('create_grant', wallet, body, call);
+  }
+
+  /** 200 `{revoked, debt, writtenOff?}`. */
+  revokeGrant(grant: string, body: RevokeBody, call: Call): Promise<OperationResult> {
+    return this.#run('revoke_grant', grant, body, call);
+  }
+
+  /** 201 `{hold, wallet, amount, state, expiresAt}` · 402 `insufficient_credits` · 429 `too_many_runs`. */
+  hold(body: HoldBody, call: Call): Promise<OperationResult> {
+    return this.#run('create_hold', '', body, call);
+  }
+
+  /** 200 the hold · 409 `already_captured`, `already_voided`, `already_expired`. */
+  extendHold(hold: string, body: { ttlSeconds: number }, call: Call): Promise<OperationResult> {
+    return this.#run('extend_hold', hold, body, call);
+  }
+
+  /** 200 the capture reply · 409 like extend. */
+  capture(hold: string, body: CaptureBody, call: Call): Promise<OperationResult> {
+    return this.#run('capture_hold', hold, body, call);
+  }
+
+  /** 200 `{hold, state, released}` · 409 like extend. */
+  voidHold(hold: string, body: { reason?: string | undefined }, call: Call): Promise<OperationResult> {
+    return this.#run('void_hold', hold, body, call);
+  }
+
+  /** 201 `{receipt, amount, available}` · 402 `insufficient_credits`. */
+  debit(body: DebitBody, call: Call): Promise<OperationResult> {
+    return this.#run('debit', '', body, call);
+  }
+
+  /**
+   * Operations of several callers in one go. Each item is answered for itself, in order: a refused or broken
+   * one never touches its neighbours.
+   *
+   * @throws DatabaseUnavailable when not even the first item could be tried
+   */
+  async batch(items: readonly BatchItem[], call: Fence = {}): Promise<BatchResult[]> {
+    const results: BatchResult[] = [];
+    for (const item of items) {
+      results.push(await this.#runItem(item, { ...call, key: item.key }, results.length === 0));
+    }
+    return results;
+  }
+
+  /**
+   * Books what is due at the present time: expired holds and expired grants, in one wallet or in up to `limit`
+   * wallets that nobody else is working on. Safe to call from several processes.
+   *
+   * @returns how many wallets were settled; fewer than `limit` means that nothing more was due
+   */
+  async expireDue(options: { limit: number }): Promise<number> {
+    const rows = await withDatabase(
+      () => this.#sql<{ wallets: number }[]>`select gsv_ledger.expire_due(${this.#now()}, ${options.limit}) as wallets`,
+    );
+    return rows[0]?.wallets ?? 0;
+  }
+
+  async #runItem(item: BatchItem, call: Call, first: boolean): Promise<BatchResult> {
+    try {
+      const { status, body } = await this.#dispatch(item, call);
+      return { key: item.key, status, body };
+    } catch (error) {
+      if (first && error instanceof DatabaseUnavailable) throw error;
+      const unavailable = error instanceof DatabaseUnavailable;
+      return {
+        key: item.key,
+        status: unavailable ? 503 : 500,
+        body: {
+          code: unavailable ? 'database_unavailable' : 'internal',
+          detail: 'this operation may or may not have happened; retry it with the same key',
+        },
+      };
+    }
+  }
+
+  #dispatch(item: BatchItem, call: Call): Promise<OperationResult> {
+    switch (item.op) {
+      case 'hold':
+        return this.hold(item.body, call);
+      case 'debit':
+        return this.debit(item.body, call);
+      case 'grant':
+        return this.grant(item.wallet, item.body, call);
+      case 'revoke':
+        return this.revokeGrant(item.grant, item.body, call);
+      case 'extend':
+        return this.extendHold(item.hold, item.body, call);
+      case 'capture':
+        return this.capture(item.hold, item.body, call);
+      case 'void':
+        return this.voidHold(item.hold, item.body, call);
+    }
+  }
+
+  async #run(operation: SqlOperation, target: string, body: object, call: Call): Promise<OperationResult> {
+    const hash = payloadHash(target, body);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const rows = await withDatabase(
+          () => this.#sql<OutcomeRow[]>`
+            select status, body, replayed from gsv_ledger.${this.#sql(operation)}(
+              ${target}, ${JSON.stringify(body)}::text::jsonb, ${call.key}, ${hash}, ${this.#now()}, ${call.epoch ?? null})`,
+        );
+        const row = rows[0];
+        if (row === undefined) throw new Error(`gsv_ledger.${operation} answered nothing`);
+        return { status: row.status, body: row.body, replayed: row.replayed };
+      } catch (error) {
+        const state = (error as { code?: string }).code ?? '';
+        if (attempt >= MAX_ATTEMPTS || !RETRIED_STATES.has(state)) throw error;
+      }
+    }
+  }
+}
+
+/**
+ * What a key stands for: sha256 over the canonical JSON (RFC 8785) of the target and of every field that
+ * decides what happens. Computed here and not by the caller, so that it cannot differ between callers.
+ */
+export function payloadHash(target: string, body: object): string {
+  const fields = Object.fromEntries(Object.entries(body).filter(([name]) => !NOT_HASHED.has(name)));
+  return createHash('sha256')
+    .update(canonicalize({ target, body: fields }) ?? '')
+    .digest('hex');
+}

@@ -1,0 +1,104 @@
+import type { FulfilmentBody } from '../wire.ts';
+import { grantFields, id, integer, list, name, object, page, reply, text, time, uid, walletName } from './fields.ts';
+import type { LedgerParts } from './parts.ts';
+import { answer, type Endpoint, pageQuery } from './route.ts';
+
+const shop = text(1_024);
+const order = text(253);
+const orderLine = text(253);
+const ordinal = integer(0, 1_000_000);
+
+const fulfilment = reply(
+  {
+    fulfilment: id,
+    shop,
+    order,
+    line: orderLine,
+    ordinal,
+    sku: name,
+    wallet: name,
+    offering: name,
+    plan: name,
+    instanceUid: uid,
+    paidThrough: time,
+    createdAt: time,
+  },
+  ['offering', 'plan', 'instanceUid', 'paidThrough'],
+);
+
+/** Fulfilments: one paid unit of an order line, recorded once, claimed by one Instance. */
+export function fulfilmentEndpoints({ operations, queries }: LedgerParts): Endpoint[] {
+  return [
+    {
+      method: 'POST',
+      path: '/v1/fulfilments',
+      scope: 'fulfilments',
+      summary: 'Record a paid unit of an order line with its grants, once',
+      keyed: true,
+      body: object(
+        {
+          shop,
+          order,
+          line: orderLine,
+          ordinal,
+          sku: name,
+          wallet: walletName,
+          offering: name,
+          plan: name,
+          grants: list(object(grantFields, ['amount', 'kind'])),
+          paidThrough: time,
+        },
+        ['shop', 'order', 'line', 'ordinal', 'sku', 'wallet', 'grants'],
+      ),
+      example: {
+        shop: 'https://shop.example.com/graphql/',
+        order: 'T3JkZXI6MQ==',
+        line: 'T3JkZXJMaW5lOjE=',
+        ordinal: 0,
+        sku: 'CLAIMS-STARTER',
+        wallet: 'acme.main',
+        offering: 'claims-agent',
+        plan: 'starter',
+        grants: [{ amount: 5_000_000, kind: 'included' }],
+        paidThrough: '2027-01-01T00:00:00Z',
+      },
+      replies: {
+        200: reply({ fulfilment: id, grants: list(id) }),
+        201: reply({ fulfilment: id, grants: list(id) }),
+      },
+      handle: async ({ body, key, epoch }) =>
+        answer(await operations.recordFulfilment(body as FulfilmentBody, { key, ...epoch })),
+    },
+    {
+      method: 'GET',
+      path: '/v1/fulfilments',
+      scope: 'read',
+      summary: 'Find fulfilments',
+      query: { shop, order, line: orderLine, ordinal, ...pageQuery },
+      replies: { 200: page(fulfilment) },
+      handle: async ({ query }) =>
+        answer(
+          await queries.fulfilments({
+            shop: query.shop as string | undefined,
+            order: query.order as string | undefined,
+            line: query.line as string | undefined,
+            ordinal: query.ordinal as number | undefined,
+            cursor: query.cursor as string | undefined,
+            limit: Number(query.limit),
+          }),
+        ),
+    },
+    {
+      method: 'POST',
+      path: '/v1/fulfilments/:id/claim',
+      scope: 'fulfilments',
+      summary: 'Bind a fulfilment to the Instance that uses it',
+      params: { id },
+      body: object({ instanceUid: uid }, ['instanceUid']),
+      example: { instanceUid: '0d4b7c1c-3c55-4a6e-8a52-6f1f8f5f4b9e' },
+      replies: { 200: fulfilment },
+      handle: async ({ params, body, epoch }) =>
+        answer(await operations.claimFulfilment(params.id ?? '', body as { instanceUid: string }, epoch)),
+    },
+  ];
+}

@@ -1,0 +1,169 @@
+import type { CaptureBody, DebitBody, HoldBody } from '../wire.ts';
+import {
+  boolean,
+  context,
+  holdState,
+  id,
+  integer,
+  lines,
+  name,
+  object,
+  reason,
+  reply,
+  text,
+  time,
+  ttlSeconds,
+  uid,
+  walletName,
+} from './fields.ts';
+import type { LedgerParts } from './parts.ts';
+import { answer, type Endpoint } from './route.ts';
+
+export const holdBody = object(
+  {
+    wallet: walletName,
+    amount: integer(1),
+    ttlSeconds,
+    offering: name,
+    project: name,
+    instanceUid: uid,
+    maxConcurrent: integer(1, 100_000),
+    context,
+  },
+  ['wallet', 'amount', 'ttlSeconds'],
+);
+export const extendBody = object({ ttlSeconds }, ['ttlSeconds']);
+export const captureBody = object({ lines, final: boolean, resultRef: text(1_024) }, ['lines']);
+export const voidBody = object({ reason });
+export const debitBody = object({ wallet: walletName, lines, offering: name, project: name, context }, [
+  'wallet',
+  'lines',
+]);
+
+export const exampleHold = {
+  wallet: 'acme.main',
+  amount: 20_000,
+  ttlSeconds: 180,
+  offering: 'claims-agent',
+  project: 'default',
+  instanceUid: '0d4b7c1c-3c55-4a6e-8a52-6f1f8f5f4b9e',
+  maxConcurrent: 4,
+  context: {
+    instance: 'acme/claims',
+    contractDigest: 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+    order: 'T3JkZXI6MQ==',
+    commit: '3b18e512dba79e4c8300dd08aeb37f8e728b8dad',
+    traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
+    runId: 'run-1',
+  },
+};
+export const exampleCapture = {
+  lines: [{ dimension: 'run', units: 1, amount: 12_000 }],
+  final: true,
+  resultRef: 'results/0d4b7c1c/run-1.json',
+};
+
+const holdReply = { hold: id, wallet: name, amount: integer(0), state: holdState, expiresAt: time };
+export const holdRecord = reply(
+  {
+    ...holdReply,
+    offering: name,
+    project: name,
+    instanceUid: uid,
+    receipt: id,
+    resultRef: text(1_024),
+    reason,
+    context,
+  },
+  ['offering', 'project', 'instanceUid', 'receipt', 'resultRef', 'reason', 'context'],
+);
+const captureReply = reply({
+  receipt: id,
+  hold: id,
+  state: holdState,
+  amount: integer(0),
+  released: integer(0),
+  overrun: reply({ fromAvailable: integer(0), debt: integer(0), writtenOff: integer(0) }),
+  lines,
+  available: integer(0),
+});
+
+/** Holds and debits: reserve, extend, capture, void, and charge at once. */
+export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] {
+  return [
+    {
+      method: 'POST',
+      path: '/v1/holds',
+      scope: 'holds',
+      summary: 'Reserve credits for a run',
+      keyed: true,
+      body: holdBody,
+      example: exampleHold,
+      replies: { 201: reply(holdReply) },
+      handle: async ({ body, key, epoch }) => answer(await operations.hold(body as HoldBody, { key, ...epoch })),
+    },
+    {
+      method: 'GET',
+      path: '/v1/holds/:hold',
+      scope: 'read',
+      summary: 'Present state of a hold',
+      params: { hold: id },
+      replies: { 200: holdRecord },
+      handle: async ({ params }) => answer(await queries.hold(params.hold ?? '')),
+    },
+    {
+      method: 'POST',
+      path: '/v1/holds/:hold/extend',
+      scope: 'extend',
+      summary: 'Let a hold live longer, counted from now',
+      keyed: true,
+      params: { hold: id },
+      body: extendBody,
+      example: { ttlSeconds: 180 },
+      replies: { 200: reply(holdReply) },
+      handle: async ({ params, body, key, epoch }) =>
+        answer(await operations.extendHold(params.hold ?? '', body as { ttlSeconds: number }, { key, ...epoch })),
+    },
+    {
+      method: 'POST',
+      path: '/v1/holds/:hold/capture',
+      scope: 'capture',
+      summary: 'Charge what was used; a final capture releases the rest',
+      keyed: true,
+      params: { hold: id },
+      body: captureBody,
+      example: exampleCapture,
+      replies: { 200: captureReply },
+      handle: async ({ params, body, key, epoch }) =>
+        answer(await operations.capture(params.hold ?? '', body as CaptureBody, { key, ...epoch })),
+    },
+    {
+      method: 'POST',
+      path: '/v1/holds/:hold/void',
+      scope: 'void',
+      summary: 'End a hold without charge',
+      keyed: true,
+      params: { hold: id },
+      body: voidBody,
+      example: { reason: 'runtime_error' },
+      replies: { 200: reply({ hold: id, state: holdState, released: integer(0) }) },
+      handle: async ({ params, body, key, epoch }) =>
+        answer(await operations.voidHold(params.hold ?? '', body as { reason?: string }, { key, ...epoch })),
+    },
+    {
+      method: 'POST',
+      path: '/v1/debits',
+      scope: 'debits',
+      summary: 'Charge at once, without a hold',
+      keyed: true,
+      body: debitBody,
+      example: {
+        wallet: 'acme.main',
+        lines: [{ dimension: 'stored_byte_hour', units: 1_024, amount: 3 }],
+        context: { instance: 'acme/claims' },
+      },
+      replies: { 201: reply({ receipt: id, amount: integer(0), available: integer(0) }) },
+      handle: async ({ body, key, epoch }) => answer(await operations.debit(body as DebitBody, { key, ...epoch })),
+    },
+  ];
+}

@@ -1,0 +1,18 @@
+import type { ReadyCheck } from '../../config/ops.ts';
+import type { Inbox } from '../inbox.ts';
+import type { LedgerMetrics } from '../metrics.ts';
+import type { LedgerOperations } from '../operations.ts';
+import type { LedgerQueries } from '../queries.ts';
+import type { AuditReply } from '../wire.ts';
+
+/** What the endpoints are made of; built by the composition root. */
+export interface LedgerParts {
+  operations: LedgerOperations;
+  queries: LedgerQueries;
+  inbox: Inbox;
+  audit: () => Promise<AuditReply>;
+  ready: ReadyCheck;
+  metrics: Pick<LedgerMetrics, 'waiting'>;
+  /** Aborts when the process begins to stop, so that long polls end. */
+  closing: AbortSignal;
+}

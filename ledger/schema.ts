@@ -1,0 +1,173 @@
+import { bigint, boolean, date, integer, jsonb, pgSchema, smallint, text, timestamp } from 'drizzle-orm/pg-core';
+
+/**
+ * The tables as the queries see them. The numbered SQL files are the truth; `schema.test.ts` compares every
+ * column with a migrated database. Amounts are microcredits.
+ */
+const ledger = pgSchema('gsv_ledger');
+
+const id = () => bigint('id', { mode: 'number' }).notNull();
+const amount = (name: string) => bigint(name, { mode: 'number' }).notNull();
+const reference = (name: string) => bigint(name, { mode: 'number' });
+const at = (name: string) => timestamp(name, { withTimezone: true });
+
+export const wallets = ledger.table('wallets', {
+  id: id(),
+  name: text('name').notNull(),
+  ownerUid: text('owner_uid').notNull(),
+  state: text('state', { enum: ['open', 'closed'] }).notNull(),
+  floor: amount('floor'),
+  repayFirst: boolean('repay_first').notNull(),
+  thresholds: bigint('thresholds', { mode: 'number' }).array().notNull(),
+  caps: jsonb('caps').notNull(),
+  available: amount('available'),
+  held: amount('held'),
+  debt: amount('debt'),
+  availableAccount: reference('available_account').notNull(),
+  heldAccount: reference('held_account').notNull(),
+  debtAccount: reference('debt_account').notNull(),
+  createdAt: at('created_at').notNull(),
+  closedAt: at('closed_at'),
+});
+
+export const accounts = ledger.table('accounts', {
+  id: id(),
+  walletId: reference('wallet_id'),
+  kind: text('kind').notNull(),
+});
+
+export const fulfilments = ledger.table('fulfilments', {
+  id: id(),
+  shop: text('shop').notNull(),
+  orderId: text('order_id').notNull(),
+  line: text('line').notNull(),
+  ordinal: integer('ordinal').notNull(),
+  sku: text('sku').notNull(),
+  walletId: reference('wallet_id').notNull(),
+  offering: text('offering'),
+  plan: text('plan'),
+  paidThrough: at('paid_through'),
+  instanceUid: text('instance_uid'),
+  claimedAt: at('claimed_at'),
+  createdAt: at('created_at').notNull(),
+});
+
+export const grants = ledger.table('grants', {
+  id: id(),
+  walletId: reference('wallet_id').notNull(),
+  fulfilmentId: reference('fulfilment_id'),
+  kind: text('kind').notNull(),
+  priority: integer('priority').notNull(),
+  expiresAt: at('expires_at'),
+  offerings: text('offerings').array(),
+  projects: text('projects').array(),
+  source: jsonb('source'),
+  amount: amount('amount'),
+  remaining: amount('remaining'),
+  held: amount('held'),
+  spent: amount('spent'),
+  expired: amount('expired'),
+  revoked: amount('revoked'),
+  clawedBack: amount('clawed_back'),
+  createdAt: at('created_at').notNull(),
+});
+
+export const receipts = ledger.table('receipts', {
+  id: id(),
+  walletId: reference('wallet_id').notNull(),
+  holdId: reference('hold_id'),
+  at: at('at').notNull(),
+  amount: amount('amount'),
+  fromAvailable: amount('from_available'),
+  debt: amount('debt'),
+  writtenOff: amount('written_off'),
+  context: jsonb('context'),
+});
+
+export const receiptLines = ledger.table('receipt_lines', {
+  receiptId: reference('receipt_id').notNull(),
+  position: integer('position').notNull(),
+  dimension: text('dimension').notNull(),
+  units: amount('units'),
+  amount: amount('amount'),
+});
+
+export const holds = ledger.table('holds', {
+  id: id(),
+  walletId: reference('wallet_id').notNull(),
+  state: text('state', { enum: ['open', 'captured', 'voided', 'expired'] }).notNull(),
+  amount: amount('amount'),
+  captured: amount('captured'),
+  released: amount('released'),
+  offering: text('offering'),
+  project: text('project'),
+  instanceUid: text('instance_uid'),
+  runId: text('run_id'),
+  context: jsonb('context').notNull(),
+  receiptId: reference('receipt_id'),
+  resultRef: text('result_ref'),
+  reason: text('reason'),
+  createdAt: at('created_at').notNull(),
+  expiresAt: at('expires_at').notNull(),
+  endedAt: at('ended_at'),
+});
+
+export const holdGrants = ledger.table('hold_grants', {
+  holdId: reference('hold_id').notNull(),
+  grantId: reference('grant_id').notNull(),
+  amount: amount('amount'),
+});
+
+export const transactions = ledger.table('transactions', {
+  id: id(),
+  walletId: reference('wallet_id').notNull(),
+  operation: text('operation').notNull(),
+  at: at('at').notNull(),
+  holdId: reference('hold_id'),
+  receiptId: reference('receipt_id'),
+  reason: text('reason'),
+});
+
+export const entries = ledger.table('entries', {
+  id: id(),
+  transactionId: reference('transaction_id').notNull(),
+  accountId: reference('account_id').notNull(),
+  grantId: reference('grant_id'),
+  amount: amount('amount'),
+});
+
+export const idempotency = ledger.table('idempotency', {
+  ownerUid: text('owner_uid').notNull(),
+  operation: text('operation').notNull(),
+  key: text('key').notNull(),
+  payloadHash: text('payload_hash').notNull(),
+  status: smallint('status').notNull(),
+  body: jsonb('body').notNull(),
+  at: at('at').notNull(),
+});
+
+export const projectSpend = ledger.table('project_spend', {
+  walletId: reference('wallet_id').notNull(),
+  project: text('project').notNull(),
+  month: date('month').notNull(),
+  amount: amount('amount'),
+});
+
+export const events = ledger.table('events', {
+  id: id(),
+  seq: reference('seq'),
+  type: text('type').notNull(),
+  walletId: reference('wallet_id').notNull(),
+  at: at('at').notNull(),
+  data: jsonb('data').notNull(),
+});
+
+export const firstReceipts = ledger.table('first_receipts', {
+  instanceUid: text('instance_uid').notNull(),
+  receiptId: reference('receipt_id').notNull(),
+});
+
+export const fencing = ledger.table('fencing', {
+  singleton: boolean('singleton').notNull(),
+  epoch: reference('epoch').notNull(),
+});

@@ -1,0 +1,104 @@
+import { mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { GitProgram } from './program.ts';
+import { remoteAddress } from './remote.ts';
+
+export interface RepositoryOptions {
+  directory: string;
+  remote: string;
+  credentialsFile?: string;
+  program?: string;
+}
+
+/** The writer's local bare repository: a cache of objects, rebuilt from the remote whenever it is lost. */
+export class Repository {
+  readonly program: GitProgram;
+  readonly gitDirectory: string;
+
+  readonly #remote: string;
+
+  private constructor(program: GitProgram, gitDirectory: string, remote: string) {
+    this.program = program;
+    this.gitDirectory = gitDirectory;
+    this.#remote = remote;
+  }
+
+  /** @throws GitError `git_missing`, `local_failed` */
+  static async open(options: RepositoryOptions): Promise<Repository> {
+    const gitDirectory = join(resolve(options.directory), 'repository.git');
+    const repository = new Repository(isolatedProgram(options, gitDirectory), gitDirectory, options.remote);
+    await repository.repair();
+    return repository;
+  }
+
+  /** Reuses what is there and takes away the locks and half packs that a killed git leaves behind. */
+  async repair(): Promise<void> {
+    await mkdir(dirname(this.gitDirectory), { recursive: true, mode: 0o700 });
+    await writeFile(configFile(this.gitDirectory), await safeDirectories(this.gitDirectory, this.#remote), {
+      mode: 0o600,
+    });
+    const probe = await this.program.run([`--git-dir=${this.gitDirectory}`, 'rev-parse', '--is-bare-repository']);
+    if (probe.code !== 0 || probe.stdout.trim() !== 'true') {
+      await this.rebuild();
+      return;
+    }
+    for (const entry of await readdir(this.gitDirectory, { recursive: true })) {
+      if (/\.lock$|(^|\/)tmp_(pack|idx|obj)_[^/]*$|^fast_import_crash_/.test(entry)) {
+        await rm(join(this.gitDirectory, entry), { force: true });
+      }
+    }
+  }
+
+  /** Starts from nothing. */
+  async rebuild(): Promise<void> {
+    await rm(this.gitDirectory, { recursive: true, force: true });
+    const init = ['init', '--bare', '--quiet', '--object-format=sha1', '--template='];
+    await this.program.output([...init, '--end-of-options', this.gitDirectory]);
+  }
+
+  /** Merges small packs and loose objects. A failed one costs space, not correctness. */
+  async repack(): Promise<void> {
+    await this.program.run([`--git-dir=${this.gitDirectory}`, 'repack', '--quiet', '-d', '--geometric=2']);
+  }
+}
+
+/**
+ * Two places of configuration, because a local remote's own git runs below ours: it reads the file, so the
+ * file holds only `safe.directory` (a volume often belongs to another user than the process); our hooks
+ * and credentials settings travel with each command and end there, so the remote's hooks stay in force.
+ */
+function isolatedProgram(options: RepositoryOptions, gitDirectory: string): GitProgram {
+  const credentials = options.credentialsFile === undefined ? [] : [credentialHelper(resolve(options.credentialsFile))];
+  return new GitProgram({
+    directory: dirname(gitDirectory),
+    configFile: configFile(gitDirectory),
+    ...(options.program === undefined ? {} : { program: options.program }),
+    config: [
+      ['remote.gsv.url', remoteAddress(options.remote).url],
+      // Everything here can be fetched again; waiting for the disk would buy nothing.
+      ['core.fsync', 'none'],
+      ['credential.helper', ''],
+      ...credentials,
+    ],
+  });
+}
+
+function configFile(gitDirectory: string): string {
+  return join(dirname(gitDirectory), 'gitconfig');
+}
+
+async function safeDirectories(gitDirectory: string, remote: string): Promise<string> {
+  const { localPath } = remoteAddress(remote);
+  const safe = [gitDirectory];
+  if (localPath !== undefined) safe.push(localPath, await realpath(localPath).catch(() => localPath));
+  return `[safe]\n${safe.map((path) => `\tdirectory = ${quoted(path)}\n`).join('')}`;
+}
+
+/** Git hands the helper to a shell: single quotes keep the path one word. */
+function credentialHelper(file: string): readonly [string, string] {
+  return ['credential.helper', `store --file='${file.replaceAll("'", `'\\''`)}'`];
+}
+
+function quoted(path: string): string {
+  return `"${path.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
+}

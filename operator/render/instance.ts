@@ -1,0 +1,132 @@
+import { egressRules } from './egress.ts';
+import { RenderError } from './errors.ts';
+import type { InstanceInput } from './input.ts';
+import { instanceLabels, metadata, WAVE } from './labels.ts';
+import { instanceFolder, secretPath, workloadNamespace } from './paths.ts';
+import { requireShared } from './project.ts';
+import { type Manifest, toYaml } from './yaml.ts';
+
+/** External Secrets reads again this often without being told; rotation does not wait for it. */
+const REFRESH_INTERVAL = '1h';
+
+/**
+ * Everything of one Instance under profile Shared: identity, settings, secrets and network, no workload.
+ *
+ * @throws RenderError `profile_not_offered`, `invalid_name`, `secret_in_config`
+ */
+export function renderInstance(input: InstanceInput): Map<string, string> {
+  requireShared(input);
+  const org = input.organization.metadata.name;
+  const { name, uid } = input.instance.metadata;
+  const folder = instanceFolder(org, input.project.metadata.name, name, uid);
+  const object = new InstanceObject(input);
+  const files = new Map([[`${folder}/configmap.yaml`, toYaml(configMap(input, object))]]);
+  if (input.contract.secrets.length > 0)
+    files.set(`${folder}/externalsecret.yaml`, toYaml(externalSecret(input, object)));
+  const policy = networkPolicy(input, object);
+  if (policy !== undefined) files.set(`${folder}/networkpolicy.yaml`, toYaml(policy));
+  return files.set(`${folder}/serviceaccount.yaml`, toYaml(serviceAccount(object)));
+}
+
+/** What all objects of an Instance share. Their name carries a prefix so that no Instance can be called like an object of the skeleton. */
+class InstanceObject {
+  readonly name: string;
+  readonly namespace: string;
+  readonly labels: Record<string, string>;
+  constructor(input: InstanceInput) {
+    const { organization, project, instance } = input;
+    this.name = `i-${instance.metadata.name}`;
+    this.namespace = workloadNamespace(organization.metadata.name, project.metadata.name, project.metadata.uid);
+    this.labels = instanceLabels(organization, project, instance, input.contract.offering);
+  }
+}
+
+function serviceAccount(object: InstanceObject): Manifest {
+  return {
+    apiVersion: 'v1',
+    kind: 'ServiceAccount',
+    metadata: metadata(object.name, object.namespace, object.labels, WAVE.rest),
+    automountServiceAccountToken: false,
+  };
+}
+
+function configMap(input: InstanceInput, object: InstanceObject): Manifest {
+  const config = input.instance.spec.config ?? {};
+  const secret = input.contract.secrets.find(({ name }) => Object.hasOwn(config, name));
+  if (secret !== undefined) {
+    throw new RenderError('secret_in_config', `config.${secret.name} is a secret of the contract; set it as a secret`);
+  }
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: metadata(object.name, object.namespace, object.labels, WAVE.rest),
+    data: {
+      'config.json': sortedJson(config),
+      contractDigest: input.contractDigest,
+      offering: input.contract.offering,
+      plan: input.instance.spec.plan,
+      version: input.contract.version,
+    },
+  };
+}
+
+/** JSON with sorted members: one config, one text, whatever order the buyer wrote it in. */
+function sortedJson(value: unknown): string {
+  return JSON.stringify(value, (_key, member: unknown) =>
+    member !== null && typeof member === 'object' && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : member,
+  );
+}
+
+function externalSecret(input: InstanceInput, object: InstanceObject): Manifest {
+  const names = input.contract.secrets.map(({ name }) => name).sort();
+  const versions = (input.secretVersions ?? [])
+    .filter(({ name }) => names.includes(name))
+    .map(({ name, version }) => `${name}=${version}`)
+    .sort();
+  const annotations: Record<string, string> = versions.length === 0 ? {} : { 'force-sync': versions.join(',') };
+  return {
+    apiVersion: 'external-secrets.io/v1',
+    kind: 'ExternalSecret',
+    metadata: metadata(object.name, object.namespace, object.labels, WAVE.access, annotations),
+    spec: {
+      refreshPolicy: 'Periodic',
+      refreshInterval: REFRESH_INTERVAL,
+      secretStoreRef: { kind: 'SecretStore', name: 'project' },
+      target: {
+        name: object.name,
+        creationPolicy: 'Owner',
+        deletionPolicy: 'Delete',
+        // The Secret is ours as well: the deletion waits until none with the Instance's uid remains.
+        template: { metadata: { labels: object.labels } },
+      },
+      data: names.map((name) => ({
+        secretKey: name,
+        remoteRef: { key: secretPath(object.namespace, input.instance.metadata.uid, name), property: 'value' },
+      })),
+    },
+  };
+}
+
+/**
+ * Egress to the connectors of the contract. Host names are beyond a core NetworkPolicy: they stand in an
+ * annotation, and the runner, which makes those calls under profile Shared, enforces them itself.
+ */
+function networkPolicy(input: InstanceInput, object: InstanceObject): Manifest | undefined {
+  const targets = input.contract.connectors.flatMap(({ url, egressHosts }) => [url, ...(egressHosts ?? [])]);
+  const egress = egressRules(targets, 'platform');
+  if (egress.rules.length === 0 && egress.hosts.length === 0) return undefined;
+  const annotations: Record<string, string> =
+    egress.hosts.length === 0 ? {} : { 'store.gsv.dev/egress-hosts': egress.hosts.join(',') };
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: metadata(object.name, object.namespace, object.labels, WAVE.foundation, annotations),
+    spec: {
+      podSelector: { matchLabels: { 'store.gsv.dev/instance-uid': input.instance.metadata.uid } },
+      policyTypes: ['Egress'],
+      egress: egress.rules,
+    },
+  };
+}
