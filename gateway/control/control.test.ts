@@ -59,7 +59,8 @@ test('a config that holds a secret is refused without repeating it', async () =>
 });
 
 test('mutable keys can be changed and removed, others not', async () => {
-  await world.makeInstance('mutable', { config: { tone: 'plain', region: 'eu' } });
+  const timeline = { accepted: '2026-01-01T00:00:00Z' };
+  await world.makeInstance('mutable', { config: { tone: 'plain', region: 'eu' } }, { timeline });
   const patch = (body: object) => world.call('PATCH', `${INSTANCES}/mutable`, { as: 'admin', body });
   assert.equal((await patch({ config: { tone: 'formal' } })).body.config, { tone: 'formal', region: 'eu' });
   assert.equal((await patch({ config: { tone: null } })).body.config, { region: 'eu' });
@@ -73,6 +74,23 @@ test('mutable keys can be changed and removed, others not', async () => {
   assert.is((await patch({ config: { tone: 'rude' } })).body.errors[0].pointer, '/config/tone');
   assert.is((await patch({ plan: 'slow' })).body.code, 'invalid_request');
   assert.is((await patch({})).body.code, 'invalid_request');
+});
+
+test('an Instance that was never accepted takes its first config: an order brings none', async () => {
+  const conditions = [
+    {
+      type: 'Ready',
+      status: 'False',
+      reason: 'ConfigInvalid',
+      message: 'region is required',
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+    },
+  ];
+  await world.makeInstance('ordered', { config: {} }, { lifecycle: 'Requested', conditions });
+  const patch = (body: object) => world.call('PATCH', `${INSTANCES}/ordered`, { as: 'admin', body });
+  assert.equal((await patch({ config: { region: 'eu' } })).body.config, { region: 'eu' });
+  assert.equal((await patch({ config: { region: 'us' } })).body.config, { region: 'us' });
+  assert.is((await patch({ config: { nonsense: 1 } })).body.code, 'config_invalid');
 });
 
 test('pause and resume are the spec’s suspend and leave everything else alone', async () => {

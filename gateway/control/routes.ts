@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { FastifyInstance } from 'fastify';
 import type { Instance } from '../../crds/kinds.ts';
 import type { Permission } from '../admission/entitlement.ts';
@@ -193,7 +194,11 @@ async function patch(edge: Edge, found: Instance, body: PatchBody): Promise<Inst
     const suspend = body.suspend ?? spec.suspend === true;
     const next = { ...rest, ...(suspend ? { suspend } : {}) };
     if (!contract) return next;
-    checkMutable(contract, Object.keys(changes));
+    // Until it was accepted once, nothing was built on the config: an order brings none, its buyer sets it.
+    if (found.status?.timeline?.accepted !== undefined) {
+      const changed = Object.keys(changes).filter((name) => !isDeepStrictEqual(changes[name], spec.config?.[name]));
+      checkMutable(contract, changed);
+    }
     const merged = Object.entries({ ...spec.config, ...changes }).filter(([, value]) => value !== null);
     const config = Object.fromEntries(merged);
     checkConfig(contract, config);

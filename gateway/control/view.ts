@@ -21,7 +21,7 @@ export function instanceView(instance: Instance, publicUrl: string): Record<stri
     version: status?.version ?? spec.version ?? null,
     contractDigest: status?.contractDigest ?? null,
     commit: status?.commit ?? null,
-    url: `${publicUrl}/v1/instances/${organization}/${metadata.name}`,
+    url: `${publicUrl}/v1/instances/${organization}/${metadata.name}/runs`,
     ready: status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false,
     observedGeneration: status?.observedGeneration ?? null,
     conditions: status?.conditions ?? [],

@@ -17,7 +17,7 @@ export interface RunReply {
     amountMicrocredits: number;
     lines: { dimension: string; units: number; amountMicrocredits: number }[];
   };
-  /** What the wallet has left for this scope, from the same ledger call. */
+  /** What the wallet has left, from the same ledger call. */
   balanceMicrocredits: number;
 }
 

@@ -46,6 +46,10 @@ const stream = run({
 });
 stream.on('test:pass', (event) => count(event, true));
 stream.on('test:fail', (event) => count(event, false));
+// A test's own location may be a shared suite; only the summary names the file that was run.
+stream.on('test:summary', ({ file, counts }) => {
+  if (file !== undefined && seen.get(resolve(file)) === 0) seen.set(resolve(file), counts.tests);
+});
 
 const report = stream.compose(spec);
 for await (const chunk of report) process.stdout.write(chunk);
@@ -68,8 +72,9 @@ function count(event: Outcome, ok: boolean): void {
   // A file without tests reports itself as one; a crashed file does so as a failure.
   const isFile = event.name === file || resolve(event.name) === file;
   if (event.details.type === 'suite') return;
-  if (file !== undefined && !(isFile && ok)) seen.set(file, (seen.get(file) ?? 0) + 1);
   if (isFile && ok) return;
+  // A file that could not be loaded is one failure, and not one more for having run no test.
+  if (isFile && file !== undefined) seen.set(file, 1);
   const excused = event.skip !== undefined || event.todo !== undefined;
   if (ok && !excused) passed += 1;
   else failures.push(`${file ? relative(ROOT, file) : '?'}: ${event.name}${excused ? ' (skipped or todo)' : ''}`);

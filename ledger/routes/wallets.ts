@@ -141,7 +141,7 @@ export function walletEndpoints({ operations, queries }: LedgerParts): Endpoint[
       params: { grant: id },
       body: object({ amount: integer(1), reason: text(1024) }),
       example: { amount: 3_000_000, reason: 'correction' },
-      replies: { 200: reply({ revoked: integer(0), debt: integer(0) }) },
+      replies: { 200: reply({ revoked: integer(0), debt: integer(0), writtenOff: integer(0) }, ['writtenOff']) },
       handle: async ({ params, body, key, epoch }) =>
         answer(
           await operations.revokeGrant(params.grant ?? '', body as { amount?: number; reason?: string }, {
