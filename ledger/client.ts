@@ -263,6 +263,11 @@ export class LedgerClient {
     return this.#body({ method: 'POST', path: `/v1/inbox/${part(id)}/park`, body });
   }
 
+  /** A parked item is due again at once, after a person mended what it waited for. */
+  inboxRetry(id: string): Promise<InboxEntry> {
+    return this.#body({ method: 'POST', path: `/v1/inbox/${part(id)}/retry`, body: {} });
+  }
+
   /** Newest first; `rawBase64` is present only with `raw: true`. */
   inboxList(query: {
     state?: InboxState | undefined;

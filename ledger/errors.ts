@@ -26,6 +26,7 @@ export const LEDGER_ERRORS = {
   already_voided: { status: 409, meaning: 'The hold ended by a void.' },
   already_expired: { status: 409, meaning: 'The hold ended by its time to live.' },
   already_claimed: { status: 409, meaning: 'Another Instance claimed this fulfilment.' },
+  inbox_item_not_parked: { status: 409, meaning: 'Only a parked item can be tried again.' },
   inbox_item_not_claimed: { status: 409, meaning: 'The item is not claimed, so it cannot be resolved.' },
   stale_leader: { status: 409, meaning: 'A newer leader has been seen; this one must stop.' },
   body_too_large: { status: 413, meaning: 'The body is larger than this route accepts.' },

@@ -35,6 +35,7 @@ const NEEDED: Record<string, string> = {
   'POST /v1/inbox/{id}/done': 'inbox:work',
   'POST /v1/inbox/{id}/fail': 'inbox:work',
   'POST /v1/inbox/{id}/park': 'inbox:work',
+  'POST /v1/inbox/{id}/retry': 'inbox:work',
   'GET /v1/inbox': 'read',
   'GET /livez': 'public',
   'GET /readyz': 'public',

@@ -174,6 +174,21 @@ test('an item that nobody claimed cannot be resolved', async () => {
   }
 });
 
+test('a parked item can be tried again once a person has mended what it waited for', async () => {
+  await put('a1', 'a');
+  const id = (await claim())?.id ?? '';
+  await ledger.client.inboxPark(id, { reason: 'TenantUnknown' });
+  assert.is(await claim(), undefined);
+  assert.is((await ledger.client.inboxRetry(id)).state, 'pending');
+  assert.is((await ledger.client.inboxRetry(id)).state, 'pending', 'twice is once');
+  const again = await claim();
+  assert.equal([again?.id, again?.attempts], [id, 2]);
+  const { reason } = await ledger.client.inboxDone(id);
+  assert.is(reason, undefined, 'what took effect has no reason left');
+  const { status, body } = await ledger.request('POST', `/v1/inbox/${id}/retry`, { body: {} });
+  assert.equal([status, body.code, body.state], [409, 'inbox_item_not_parked', 'done']);
+});
+
 test('the list is newest first, by state, in pages', async () => {
   for (const name of ['1', '2', '3', '4', '5']) await put(name, name);
   const one = (await claim())?.id;

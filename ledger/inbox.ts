@@ -68,6 +68,14 @@ export class Inbox {
     return this.#resolve(id, 'parked', body.reason, null, call);
   }
 
+  /** A parked item is due again at once. 200 · 404 `inbox_item_not_found` · 409 `inbox_item_not_parked`. */
+  retry(id: string, call: Fence = {}): Promise<OperationResult> {
+    return this.#run(
+      (sql) => sql<OperationResult[]>`
+        select * from gsv_ledger.inbox_retry(${id}, ${this.#now()}, ${call.epoch ?? null})`,
+    );
+  }
+
   /** Newest first. `cursor` is the `next` of the page before. */
   async list(query: {
     state?: string | undefined;

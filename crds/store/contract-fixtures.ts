@@ -4,8 +4,8 @@ import { type ResourceStore, StoreError } from '../store.ts';
 
 export const WRITER = { fieldManager: 'contract-suite' };
 export const FINALIZER = 'store.gsv.dev/contract-suite';
-/** Watches and Namespace deletion are asynchronous on every adapter. Milliseconds. */
-const PATIENCE_MS = 10_000;
+/** Watches and Namespace deletion are asynchronous; a namespace controller looks again after 8 s. Milliseconds. */
+const PATIENCE_MS = 30_000;
 
 /** Unique, so that suites can share one API server and be run again. */
 export const unique = (prefix: string): string => `${prefix}-${randomBytes(5).toString('hex')}`;

@@ -80,7 +80,7 @@ test('an Instance that was never accepted takes its first config: an order bring
   const conditions = [
     {
       type: 'Ready',
-      status: 'False',
+      status: 'False' as const,
       reason: 'ConfigInvalid',
       message: 'region is required',
       lastTransitionTime: '2026-01-01T00:00:00Z',

@@ -102,7 +102,7 @@ export function problemsIn(texts: readonly string[]): ErrorEntry[] {
 function throughHelpers(text: string): ErrorEntry[] {
   const helpers = text.matchAll(/function (\w+)\(code: [^{]*\{\s*return new Problem\(\{\s*status: (\d{3}),\s*code,/g);
   return [...helpers].flatMap(([, name, status]) =>
-    entries(text, new RegExp(`\\b${name}\\('(?<code>\\w+)',\\s*`, 'g'), Number(status)),
+    entries(text, new RegExp(`\\b${name}\\(\\s*'(?<code>\\w+)',\\s*`, 'g'), Number(status)),
   );
 }
 

@@ -9,6 +9,7 @@ import { conditionsFile } from './conditions.ts';
 import { errorsFile } from './errors.ts';
 import { annotate, exampleFile } from './examples.ts';
 import { typesFile } from './kinds.ts';
+import { sampleOfferings, sampleVersion, sampleVersionFile } from './samples.ts';
 import { settingsFile } from './settings.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -23,6 +24,10 @@ interface Generator {
 const GENERATORS: readonly Generator[] = [
   { file: 'crds/generated/kinds.ts', produce: typesFile },
   ...OWN_KINDS.map((kind) => ({ file: exampleFile(kind), produce: annotate })),
+  ...sampleOfferings().map((offering) => ({
+    file: sampleVersionFile(offering),
+    produce: () => sampleVersion(offering),
+  })),
   { file: 'docs/settings.md', produce: () => settingsFile() },
   { file: 'docs/conditions.md', produce: () => conditionsFile() },
   { file: 'docs/errors.md', produce: () => errorsFile() },

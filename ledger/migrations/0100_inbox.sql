@@ -99,12 +99,35 @@ begin
     return problem(404, 'inbox_item_not_found', format('there is no inbox item %s', p_target));
   end if;
   if i.state = 'claimed' then
-    update inbox set state = p_state, reason = coalesce(p_reason, i.reason), due_at = coalesce(p_due, i.due_at),
+    update inbox set state = p_state, due_at = coalesce(p_due, i.due_at),
+        -- What took effect after all has no reason left why it did not.
+        reason = case when p_state <> 'done' then coalesce(p_reason, i.reason) end,
         lease_expires_at = null
       where id = i.id returning * into i;
   elsif i.state <> p_state or i.attempts = 0 then
     return problem(409, 'inbox_item_not_claimed',
       format('the item is %s; only a claimed one can be resolved', i.state), jsonb_build_object('state', i.state));
+  end if;
+  return row(200, inbox_body(i, false), false)::outcome;
+end $$;
+
+-- A person mended what an item was parked for: it is due again. Doing it twice is doing it once.
+create function inbox_retry(p_target text, p_now timestamptz, p_epoch bigint)
+returns outcome language plpgsql security definer set search_path = gsv_ledger, pg_temp as $$
+declare
+  o outcome := stale(p_epoch);
+  i inbox;
+begin
+  if o.status is not null then return o; end if;
+  select * into i from inbox where id = local_id('inbox', p_target) for update;
+  if i.id is null then
+    return problem(404, 'inbox_item_not_found', format('there is no inbox item %s', p_target));
+  end if;
+  if i.state = 'parked' then
+    update inbox set state = 'pending', due_at = p_now where id = i.id returning * into i;
+  elsif i.state <> 'pending' then
+    return problem(409, 'inbox_item_not_parked', format('the item is %s; only a parked one can be tried again', i.state),
+      jsonb_build_object('state', i.state));
   end if;
   return row(200, inbox_body(i, false), false)::outcome;
 end $$;
@@ -119,4 +142,4 @@ $$;
 
 -- New functions are nobody's (0002 took the default away); the table is readable, for its figures.
 grant select on inbox to gsv_ledger_writer;
-grant execute on function inbox_put, inbox_claim, inbox_resolve, inbox_list to gsv_ledger_writer;
+grant execute on function inbox_put, inbox_claim, inbox_resolve, inbox_retry, inbox_list to gsv_ledger_writer;

@@ -108,6 +108,16 @@ export function inboxEndpoints({ inbox }: LedgerParts): Endpoint[] {
         answer(await inbox.park(params.id ?? '', body as { reason: string }, epoch)),
     },
     {
+      method: 'POST',
+      path: '/v1/inbox/:id/retry',
+      scope: 'inbox:work',
+      summary: 'A person mended what a parked item waited for: it is due again',
+      params: { id },
+      body: object({}),
+      replies: { 200: entry },
+      handle: async ({ params, epoch }) => answer(await inbox.retry(params.id ?? '', epoch)),
+    },
+    {
       method: 'GET',
       path: '/v1/inbox',
       scope: 'read',

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ShopOrder } from '../../config/saleor.ts';
+import type { ShopLine, ShopOrder } from '../../config/saleor.ts';
 import { type Instance, organizationNamespace, type Wallet } from '../../crds/kinds.ts';
 import { type Desired, type Key, type ResourceStore, StoreError } from '../../crds/store.ts';
 import type { Fulfilment, FulfilmentBody, LedgerClient } from '../../ledger/client.ts';
@@ -10,7 +10,7 @@ import type { Unit } from './units.ts';
 /** The Wallet that an order's credits go to; created when it is missing. */
 export const ORDER_WALLET = 'main';
 /** Names the order on the Instance for people; the claim in `spec.fulfilment` is what counts. */
-export const ORDER_ANNOTATION = 'store.gsv.dev/order';
+const ORDER_ANNOTATION = 'store.gsv.dev/order';
 
 /** A new Wallet opens its account in the ledger within a reconcile; longer means that it is in trouble. */
 const WALLET_WAIT_MS = 5_000;
@@ -41,21 +41,28 @@ export class NotYet extends Error {
  * Makes the units of an order real: Project `default`, Wallet `main`, one fulfilment a unit, one
  * Instance a plan unit. Every part is keyed by (shop, line, ordinal), so doing it again changes
  * nothing; a crash in between is finished by the next try.
+ *
+ * @throws NotYet, LedgerError, StoreError: the delivery is tried again
  */
 export async function fulfil(
   order: ShopOrder,
   shop: string,
   organization: string,
-  units: readonly Unit[],
+  { units, parked }: { units: readonly Unit[]; parked: readonly Parked[] },
   { store, ledger }: Fulfilling,
 ): Promise<Effects> {
-  const effects: Effects = { fulfilled: 0, repeated: 0, instances: [], parked: [] };
-  if (units.length === 0) return effects;
   const namespace = organizationNamespace(organization);
-  await ensure(store, 'Project', { metadata: { name: ORDER_PROJECT, namespace }, spec: {} });
-  await ensure(store, 'Wallet', { metadata: { name: ORDER_WALLET, namespace }, spec: {} });
-  await walletReady(store, { namespace, name: ORDER_WALLET });
-  const known = new Map((await ledger.findFulfilments({ shop, order: order.id })).map((row) => [unitKey(row), row]));
+  if (units.length > 0) await openWallet(store, namespace);
+  const rows = await ledger.findFulfilments({ shop, order: order.id });
+  const known = new Map(rows.map((row) => [unitKey(row), row]));
+  const waiting = parked.filter(
+    ({ line }) =>
+      !settled(
+        order.lines.find(({ id }) => id === line),
+        rows,
+      ),
+  );
+  const effects: Effects = { fulfilled: 0, repeated: 0, instances: [], parked: waiting };
   for (const unit of units) {
     const first = known.get(unitKey(unit));
     if (first === undefined) {
@@ -68,11 +75,29 @@ export async function fulfil(
     // A claimed unit had its Instance. If that one is gone, somebody deleted it: a repeated delivery
     // must not bring it back.
     if (unit.plan === undefined || first?.instanceUid !== undefined) continue;
-    const parked = await createInstance(store, namespace, unit, order, shop);
-    if (parked) effects.parked.push(parked);
+    const taken = await createInstance(store, namespace, unit, order, shop);
+    if (taken) effects.parked.push(taken);
     else effects.instances.push(`${organization}/${unit.plan.instance}`);
   }
   return effects;
+}
+
+/**
+ * Whether every unit of a line has had its effect before. A repeat of it needs no catalog, so it is
+ * no matter for a person that the offering has been paused or the SKU taken away since.
+ */
+function settled(line: ShopLine | undefined, rows: readonly Fulfilment[]): boolean {
+  if (line === undefined) return false;
+  const done = rows.filter(
+    (row) => row.line === line.id && (row.offering === undefined || row.instanceUid !== undefined),
+  );
+  return line.quantity > 0 && done.filter(({ ordinal }) => ordinal < line.quantity).length === line.quantity;
+}
+
+async function openWallet(store: ResourceStore, namespace: string): Promise<void> {
+  await ensure(store, 'Project', { metadata: { name: ORDER_PROJECT, namespace }, spec: {} });
+  await ensure(store, 'Wallet', { metadata: { name: ORDER_WALLET, namespace }, spec: {} });
+  await walletReady(store, { namespace, name: ORDER_WALLET });
 }
 
 function fulfilmentBody(unit: Unit, order: ShopOrder, shop: string, wallet: string): FulfilmentBody {

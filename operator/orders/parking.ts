@@ -12,6 +12,7 @@ export const PARKING_REASONS = {
   PlanUnknown: 'The Offering’s version has no plan of the name that its SKU maps to.',
   CreditMismatch: 'The shop’s `credits` attribute differs from the CreditPack’s amount: correct one of them.',
   PackLimitExceeded: 'The line orders more packs than `maxPerOrder` allows: refund it or raise the limit.',
+  QuantityTooLarge: 'The order has more units than one order may have: split it, or refund it.',
   InstanceNameTaken: 'An Instance of the name that this unit must have exists and belongs to another order.',
   PayloadUnreadable: 'The stored delivery cannot be read any more: look at its bytes in the inbox.',
 } as const;

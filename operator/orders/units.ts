@@ -7,6 +7,9 @@ import type { Parked } from './parking.ts';
 /** One credit, as the shop counts them, in the ledger's smallest unit. */
 export const MICROCREDITS_PER_CREDIT = 1_000_000;
 
+/** Each unit is a fulfilment and perhaps an Instance; an order over this is looked at by a person first. */
+export const MAX_UNITS = 1_000;
+
 type UnitGrant = FulfilmentBody['grants'][number];
 
 /** One paid unit of an order line: what the ledger records once, and the Instance it brings. */
@@ -34,11 +37,15 @@ export function unitsOf(order: ShopOrder, shop: string, catalog: Catalog): { uni
   const units: Unit[] = [];
   const parked: Parked[] = [];
   for (const line of order.lines) {
-    const found = lineUnits(line, order, shop, catalog);
+    const found = units.length + line.quantity > MAX_UNITS ? tooMany(line) : lineUnits(line, order, shop, catalog);
     if (Array.isArray(found)) units.push(...found);
     else parked.push({ ...found, line: line.id });
   }
   return { units, parked };
+}
+
+function tooMany({ quantity, sku }: ShopLine): Parked {
+  return { reason: 'QuantityTooLarge', detail: `${quantity} of ${sku} brings the order over ${MAX_UNITS} units` };
 }
 
 function lineUnits(line: ShopLine, order: ShopOrder, shop: string, catalog: Catalog): Unit[] | Parked {
@@ -58,8 +65,9 @@ function lineUnits(line: ShopLine, order: ShopOrder, shop: string, catalog: Cata
 
 function packUnits(line: ShopLine, order: ShopOrder, pack: CreditPack): Unit[] | Parked {
   const { amountMicrocredits, kind, expiresAfterDays, scope, maxPerOrder } = pack.spec;
-  if (line.credits !== undefined && line.credits * MICROCREDITS_PER_CREDIT !== amountMicrocredits) {
-    const ours = amountMicrocredits / MICROCREDITS_PER_CREDIT;
+  // Divided, not multiplied: the quotient is the float nearest to our amount, as the shop's text is to its own.
+  const ours = amountMicrocredits / MICROCREDITS_PER_CREDIT;
+  if (line.credits !== undefined && line.credits !== ours) {
     return {
       reason: 'CreditMismatch',
       detail: `the shop says ${line.credits} credits, CreditPack ${pack.metadata.name} ${ours}`,

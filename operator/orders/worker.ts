@@ -111,15 +111,14 @@ export class OrderWorker {
     );
     const tenant = tenancy(order, store);
     if ('parked' in tenant) return { state: 'parked', parked: [tenant.parked] };
-    const { units, parked } = unitsOf(order, item.shop, {
+    const units = unitsOf(order, item.shop, {
       offerings: store.watch('Offering').list(),
       versions: store.watch('OfferingVersion').list(),
       packs: store.watch('CreditPack').list(),
     });
     const effects = await fulfil(order, item.shop, tenant.organization.metadata.name, units, { store, ledger });
-    const waiting = [...parked, ...effects.parked];
-    if (waiting.length > 0) return { state: 'parked', parked: waiting };
-    const { fulfilled, repeated, instances } = effects;
+    const { fulfilled, repeated, instances, parked } = effects;
+    if (parked.length > 0) return { state: 'parked', parked };
     return { state: 'done', fulfilled, repeated, instances };
   }
 }

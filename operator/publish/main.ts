@@ -5,14 +5,14 @@
  * its digest, compiles the contract and writes the OfferingVersion for `kubectl apply` or Git.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
-import { openBlobStore } from '../../config/artifacts.ts';
+import { openBlobStore, putArtifact } from '../../config/artifacts.ts';
 import { loadSettings } from '../../config/settings.ts';
-import { capabilitiesOf, readCatalog, versionsOf } from './catalog.ts';
-import { PublishError, publishVersion, type Terms } from './publish.ts';
+import { type CatalogDocument, capabilitiesOf, readCatalog, versionsOf } from './catalog.ts';
+import { compileVersion, PublishError, type PublishedVersion, type Terms } from './publish.ts';
 
 const USAGE = `usage: npm run publish -- FLOW --offering NAME --version SEMVER [--terms FILE] [--catalog DIR] [--out DIR]
 
@@ -41,23 +41,35 @@ async function main(): Promise<void> {
   if (flowPath === undefined || positionals.length > 1 || !offering || !version) throw new UsageError(USAGE);
   const settings = loadSettings(['dataDir', 'artifactsUrl']);
   const catalog = await readCatalog(values.catalog ?? 'config/samples');
-  const published = await publishVersion({
-    flow: await readFile(flowPath),
+  const flow = await readFlow(flowPath);
+  const made = await compileVersion({
+    flow,
     offering,
     version,
     terms: values.terms ? await readTerms(values.terms) : lastTerms(versionsOf(catalog, offering), offering),
     capabilities: capabilitiesOf(catalog),
-    blobs: openBlobStore(settings.artifactsUrl ?? pathToFileURL(resolve(settings.dataDir, 'artifacts')).href),
   });
-  const path = await write(
-    values.out ?? join(settings.dataDir, 'catalog'),
-    published.metadata.name,
-    stringify(published),
-  );
+  const { name } = made.metadata;
+  const path = join(values.out ?? join(settings.dataDir, 'catalog'), `${name}.yaml`);
+  refuseChange(catalog, made);
+  await refuseOtherContent(path, stringify(made));
+  await putArtifact(openBlobStore(settings.artifactsUrl ?? defaultArtifacts(settings.dataDir)), flow);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, stringify(made));
   process.stdout.write(
-    `${published.metadata.name}\n  artifact ${published.spec.artifact.uri}\n  contract ${published.spec.contractDigest}\n  written  ${path}\n` +
+    `${name}\n  artifact ${made.spec.artifact.uri}\n  contract ${made.spec.contractDigest}\n  written  ${path}\n` +
       `next: kubectl apply -f ${path}; then set spec.channel of Offering ${offering} to ${version} to sell it\n`,
   );
+}
+
+function defaultArtifacts(dataDir: string): string {
+  return pathToFileURL(resolve(dataDir, 'artifacts')).href;
+}
+
+async function readFlow(path: string): Promise<Buffer> {
+  return readFile(path).catch((cause: Error) => {
+    throw new PublishError('flow_unreadable', `the flow ${path} cannot be read: ${cause.message}`, { cause });
+  });
 }
 
 class UsageError extends Error {}
@@ -75,15 +87,16 @@ function parseArguments() {
 }
 
 async function readTerms(path: string): Promise<Terms> {
-  return pickTerms(parse(await readFile(path, 'utf8')) as Record<string, unknown>, path);
+  const terms: unknown = parse(await readFile(path, 'utf8'));
+  return pickTerms(typeof terms === 'object' && terms !== null ? { ...terms } : {}, path);
 }
 
-function lastTerms(versions: readonly object[], offering: string): Terms {
-  const last = versions.at(-1);
+function lastTerms(versions: readonly { version: string }[], offering: string): Terms {
+  const last = versions.toSorted((a, b) => a.version.localeCompare(b.version, 'en', { numeric: true })).at(-1);
   if (last === undefined) {
     throw new UsageError(`the catalog has no version of ${offering} to take the terms from; give --terms FILE\n`);
   }
-  return pickTerms(last as Record<string, unknown>, offering);
+  return pickTerms({ ...last }, offering);
 }
 
 function pickTerms(source: Record<string, unknown>, where: string): Terms {
@@ -96,19 +109,24 @@ function pickTerms(source: Record<string, unknown>, where: string): Terms {
   return terms as Terms;
 }
 
-/** A version is immutable: the same text again is fine, another one under its name is refused. */
-async function write(folder: string, name: string, text: string): Promise<string> {
-  const path = join(folder, `${name}.yaml`);
-  const present = await readFile(path, 'utf8').catch(() => undefined);
-  if (present !== undefined && present !== text) {
-    throw new PublishError(
-      'version_invalid',
-      `${path} exists with another content, and a version never changes; choose a new --version`,
-    );
+/** A version is immutable: the same again is fine, another content under its name is refused. */
+function refuseChange(catalog: readonly CatalogDocument[], { metadata, spec }: PublishedVersion): void {
+  const present = catalog.find((each) => each.kind === 'OfferingVersion' && each.metadata.name === metadata.name);
+  if (present && (present.spec as PublishedVersion['spec']).contractDigest !== spec.contractDigest) {
+    throw changed(present.path);
   }
-  await mkdir(folder, { recursive: true });
-  await writeFile(path, text);
-  return path;
+}
+
+async function refuseOtherContent(path: string, text: string): Promise<void> {
+  const present = await readFile(path, 'utf8').catch(() => undefined);
+  if (present !== undefined && present !== text) throw changed(path);
+}
+
+function changed(path: string): PublishError {
+  return new PublishError(
+    'version_invalid',
+    `${path} exists with another content, and a version never changes; choose a new --version`,
+  );
 }
 
 try {

@@ -38,6 +38,13 @@ export class PublishError extends Error {
  * @throws PublishError naming node and field, or pointer and rule
  */
 export async function publishVersion(input: PublishInput): Promise<PublishedVersion> {
+  const version = await compileVersion(input);
+  await putArtifact(input.blobs, input.flow);
+  return version;
+}
+
+/** {@link publishVersion} without storing anything. */
+export async function compileVersion(input: Omit<PublishInput, 'blobs'>): Promise<PublishedVersion> {
   refuseSecrets(parseFlow(input.flow));
   const artifact = await artifactOf(input.flow);
   const terms = {
@@ -57,7 +64,6 @@ export async function publishVersion(input: PublishInput): Promise<PublishedVers
   if (problems.length > 0) {
     throw new PublishError('version_invalid', problems.map(({ field, message }) => `${field}: ${message}`).join('\n'));
   }
-  await putArtifact(input.blobs, input.flow);
   return version;
 }
 
