@@ -1,8 +1,8 @@
 import { relative } from 'node:path';
 import { organizationOf } from '../../crds/kinds.ts';
 import { SAMPLE_INPUT } from './first-run.ts';
-import type { Result } from './main.ts';
 import type { PhaseError, PhaseTime, Stopwatch } from './phases.ts';
+import type { Result } from './quickstart.ts';
 import { BUYER, type Stack } from './stack.ts';
 
 export function printPhase({ name, ms }: PhaseTime, detail: string): void {

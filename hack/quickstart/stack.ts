@@ -17,6 +17,7 @@ import { commercePlugin } from '../../gateway/commerce/plugin.ts';
 import { createRunner } from '../../gateway/runner/app.ts';
 import { TicketBooth } from '../../gateway/ticket.ts';
 import { LedgerClient } from '../../ledger/client.ts';
+import type { EmbeddedPostgres } from '../../ledger/embedded.ts';
 import { openHome } from '../../ledger/embedded-home.ts';
 import { createLedger } from '../../ledger/main.ts';
 import { singleToken } from '../../ledger/tokens.ts';
@@ -47,6 +48,8 @@ const ACCOUNTS = ['buyer', 'viewer', 'admin', 'stranger'].map((name) => ({
 export interface StackOptions {
   dataDir: string;
   ports: { gateway: number; ledger: number; runner: number };
+  /** A PostgreSQL that is starting already, or undefined to start one here; it stays the caller's to stop. */
+  database: Promise<EmbeddedPostgres | undefined>;
   shop: string;
   shopKeys: FlattenedVerifyGetKey;
   runtime?: { url: string; key: string };
@@ -100,9 +103,10 @@ async function start(
   const repository = join(dataDir, 'git', 'tenants.git');
 
   const [ledgerProcess, runtime, issuer, git] = await all(closers, [
-    listen(options, 'ledger', (port) =>
+    listen(options, 'ledger', async (port) =>
       createLedger({
         port,
+        databaseUrl: (await options.database)?.url,
         dataDir,
         tokens: singleToken(Secret.of(ledgerToken), log),
         log: log.child({ part: 'ledger' }),

@@ -13,7 +13,8 @@ import { unitsOf } from './units.ts';
 const LEASE_SECONDS = 120;
 /** How often an idle worker looks: quickly after work, then ever more slowly. */
 const IDLE_MIN_MS = 50;
-const IDLE_MAX_MS = 1_000;
+/** The first lane notices an order soon; the others only help when there are several. */
+const IDLE_MAX_MS = { first: 200, other: 2_000 };
 /** The inbox is serial per order, so lanes only ever work on different orders. */
 const LANES = 2;
 /** A delivery that keeps failing is tried at least this often, for as long as it takes. */
@@ -44,7 +45,9 @@ export class OrderWorker {
 
   /** Starts the lanes; `close` ends them after the deliveries in hand. */
   start(): { close(): Promise<void> } {
-    const lanes = Array.from({ length: LANES }, () => this.#lane());
+    const lanes = Array.from({ length: LANES }, (_, lane) =>
+      this.#lane(lane === 0 ? IDLE_MAX_MS.first : IDLE_MAX_MS.other),
+    );
     return {
       close: async () => {
         this.#stop.abort();
@@ -59,7 +62,7 @@ export class OrderWorker {
     return item && this.#work(item);
   }
 
-  async #lane(): Promise<void> {
+  async #lane(idleMaxMs: number): Promise<void> {
     const { signal } = this.#stop;
     let idleMs = IDLE_MIN_MS;
     while (!signal.aborted) {
@@ -68,12 +71,12 @@ export class OrderWorker {
         worked = (await this.workOne()) !== undefined;
       } catch (error) {
         this.#options.log.warn({ err: error }, 'the inbox cannot be reached; trying again');
-        idleMs = IDLE_MAX_MS;
+        idleMs = IDLE_MAX_MS.other;
       }
       if (worked) idleMs = IDLE_MIN_MS;
       else {
         await delay(idleMs, undefined, { signal }).catch(() => undefined);
-        idleMs = Math.min(idleMs * 2, IDLE_MAX_MS);
+        idleMs = Math.min(idleMs * 2, idleMaxMs);
       }
     }
   }
