@@ -86,7 +86,7 @@ test('an order runs on real lfx and ends in a receipt', async () => {
   assert.match(once.stdout, 'Claim: A pipe burst in my kitchen');
 });
 
-test('what lfx needs to run does not leave: neither its key nor a traceback', async () => {
+test('a key that the runtime refuses is said at once, and no key is repeated', async () => {
   const once = await node('hack/quickstart/main.ts', [
     '--once',
     '--runtime-url',
@@ -99,6 +99,7 @@ test('what lfx needs to run does not leave: neither its key nor a traceback', as
   assert.is(once.code, 1);
   const said = once.stdout + once.stderr;
   for (const secret of [lfx.key, 'wrong-key-wrong-key', 'Traceback']) assert.not.match(said, secret);
-  const failure = JSON.parse(once.stdout.trimEnd().split('\n').at(-1) ?? '') as { ok: boolean; failedPhase: string };
-  assert.is(failure.ok, false);
+  const failure = JSON.parse(once.stdout.trimEnd().split('\n').at(-1) ?? '') as { failedPhase: string; error: object };
+  assert.is(failure.failedPhase, 'start');
+  assert.match(JSON.stringify(failure.error), 'runtime_key_refused');
 });

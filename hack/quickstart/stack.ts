@@ -31,6 +31,7 @@ import { runnerProbe } from '../../operator/steps/runner-probe.ts';
 import { type Issuer, startIssuer } from '../issuer/issuer.ts';
 import { startSampleRuntime } from '../runtime/sample.ts';
 import { PhaseError } from './phases.ts';
+import { requireRuntime } from './runtime.ts';
 
 export const BUYER = 'buyer@example.com';
 const AUDIENCE = 'gsv-gateway';
@@ -112,9 +113,7 @@ async function start(
         log: log.child({ part: 'ledger' }),
       }),
     ),
-    options.runtime
-      ? Promise.resolve({ ...options.runtime, close: async () => {} })
-      : startSampleRuntime({ key: randomBytes(32).toString('hex') }),
+    options.runtime ? theirs(options.runtime) : startSampleRuntime({ key: randomBytes(32).toString('hex') }),
     onPort(log, 'issuer', issuerPort(options), (port) =>
       startIssuer({
         port,
@@ -199,6 +198,12 @@ async function start(
     ],
     close,
   };
+}
+
+/** Somebody's own runtime: asked whether it is there, and left running at the end. */
+async function theirs(runtime: { url: string; key: string }) {
+  await requireRuntime(runtime);
+  return { ...runtime, close: async () => {} };
 }
 
 const run = promisify(execFile);

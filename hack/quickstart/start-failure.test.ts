@@ -56,6 +56,12 @@ const FAILURES: Failure[] = [
     says: /no\/flow\.json cannot be read/,
   },
   {
+    reason: 'a runtime where nobody answers',
+    args: () => ['--runtime-url', 'http://127.0.0.1:9', '--runtime-key', 'some-key'],
+    code: 'runtime_unavailable',
+    says: /nothing answers at http:\/\/127\.0\.0\.1:9; start the runtime/,
+  },
+  {
     reason: 'a flow that carries a secret',
     args: () => ['--flow', flowWithSecret()],
     code: 'secret_in_flow',
