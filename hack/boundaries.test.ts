@@ -64,21 +64,29 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }));
 
 async function restrictedImports(crossing: Crossing): Promise<number> {
-  const file = join(folder, crossing.from);
-  await mkdir(dirname(file), { recursive: true });
   const target = crossing.imports.endsWith('.ts') ? relativeImport(crossing) : crossing.imports;
-  await writeFile(file, `import * as imported from '${target}';\n\nexport { imported };\n`);
+  return violations('style/noRestrictedImports', {
+    [crossing.from]: `import * as imported from '${target}';\n\nexport { imported };\n`,
+  });
+}
+
+/** How often the rule speaks about these files. */
+async function violations(rule: string, files: Record<string, string>): Promise<number> {
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true });
+    await writeFile(join(folder, name), text);
+  }
   const report = await new Promise<string>((resolve, reject) => {
     execFile(
       join(ROOT, 'node_modules/.bin/biome'),
-      ['lint', '--vcs-enabled=false', '--only=noRestrictedImports', '--reporter=json', crossing.from],
+      ['lint', '--vcs-enabled=false', `--only=${rule}`, '--reporter=json', ...Object.keys(files)],
       { cwd: folder },
       (error, stdout, stderr) => (stdout ? resolve(stdout) : reject(error ?? new Error(stderr))),
     );
   });
-  await rm(file);
+  for (const name of Object.keys(files)) await rm(join(folder, name));
   const { diagnostics } = JSON.parse(report) as { diagnostics: { category: string }[] };
-  return diagnostics.filter((entry) => entry.category === 'lint/style/noRestrictedImports').length;
+  return diagnostics.filter((entry) => entry.category === `lint/${rule}`).length;
 }
 
 function relativeImport({ from, imports }: Crossing): string {
@@ -95,5 +103,25 @@ for (const crossing of FORBIDDEN) {
 for (const crossing of ALLOWED) {
   test(`${crossing.from} may import ${crossing.imports}: ${crossing.reason}`, async () => {
     assert.is(await restrictedImports(crossing), 0);
+  });
+}
+
+const OTHER_RULES: [rule: string, files: Record<string, string>][] = [
+  ['suspicious/noConsole', { 'ledger/c.ts': "console.log('x');\n" }],
+  ['suspicious/noExplicitAny', { 'ledger/c.ts': 'export const x: any = 1;\n' }],
+  ['style/noNonNullAssertion', { 'ledger/c.ts': 'export const f = (x?: string) => x!.length;\n' }],
+  ['nursery/noFloatingPromises', { 'ledger/c.ts': 'async function f(): Promise<void> {}\nf();\n' }],
+  [
+    'suspicious/noImportCycles',
+    {
+      'ledger/c.ts': "import { b } from './d.ts';\n\nexport const a = () => b;\n",
+      'ledger/d.ts': "import { a } from './c.ts';\n\nexport const b = () => a;\n",
+    },
+  ],
+];
+
+for (const [rule, files] of OTHER_RULES) {
+  test(`${rule} catches a violation`, async () => {
+    assert.ok((await violations(rule, files)) > 0);
   });
 }

@@ -125,6 +125,19 @@ test('the lockfile carries no download address', () => {
   assert.not.match(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'), /"resolved"/);
 });
 
+test('the lockfile holds the packages of every platform, or npm ci refuses it', () => {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const paths = Object.keys(packages);
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies)
+      .filter((name) => !paths.some((present) => present.endsWith(`node_modules/${name}`)))
+      .map((name) => `${path} -> ${name}`),
+  );
+  assert.equal(missing, []);
+});
+
 test('every dependency has an exact version', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<
     string,
