@@ -1,4 +1,6 @@
+import { type AddressInfo, connect } from 'node:net';
 import { Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import type { FastifyInstance } from 'fastify';
 import * as assert from 'uvu/assert';
@@ -36,6 +38,7 @@ before(async () => {
       headers: { 'retry-after': '3' },
     });
   });
+  app.get('/parts/:part', async () => ({}));
   app.get('/broken', async () => {
     throw new Error('postgres://app:hunter2hunter2@db/x is away');
   });
@@ -101,3 +104,40 @@ test('a caller’s request id is taken over when it is harmless, and replaced wh
   const harmful = await app.inject({ url: '/things', headers: { 'x-request-id': 'a b\u00e9' } });
   assert.match(String(harmful.headers['x-request-id']), /^[0-9a-f-]{36}$/);
 });
+
+for (const [reason, url, status, code] of [
+  ['escapes that are none', '/parts/hunter2hunter2%zz', 400, 'url_invalid'],
+  ['a part of its path too long', `/parts/hunter2hunter2${'x'.repeat(2000)}`, 414, 'url_too_long'],
+] as const)
+  test(`a URL with ${reason} is a problem, too, and is not repeated`, async () => {
+    const reply = await app.inject(url);
+    assert.is(reply.statusCode, status);
+    assert.is(reply.json().code, code);
+    assert.is(reply.json().request_id, reply.headers['x-request-id']);
+    assert.match(String(reply.headers['content-type']), 'application/problem+json');
+    assert.not.match(reply.body, 'hunter2hunter2');
+  });
+
+for (const [reason, request, status, code] of [
+  [
+    'two lengths',
+    'POST /things HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n',
+    400,
+    'malformed_request',
+  ],
+  [
+    '20 KB of headers',
+    `GET /things HTTP/1.1\r\nhost: x\r\nx-a: ${'a'.repeat(20_000)}\r\n\r\n`,
+    431,
+    'headers_too_large',
+  ],
+] as const)
+  test(`a connection that sends ${reason} is told by a problem and closed`, async () => {
+    if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 });
+    const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+    socket.write(request);
+    const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n');
+    assert.ok(head.startsWith(`HTTP/1.1 ${status} `), head);
+    assert.match(head, 'application/problem+json');
+    assert.is(JSON.parse(body).code, code);
+  });

@@ -1,8 +1,18 @@
 import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import { Ajv, type ErrorObject } from 'ajv';
 import addFormats from 'ajv-formats';
-import { type FastifyError, type FastifyInstance, type FastifySchemaCompiler, fastify, LogController } from 'fastify';
+import {
+  type ConnectionError,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifySchemaCompiler,
+  fastify,
+  LogController,
+} from 'fastify';
 import type { Logger } from './log.ts';
 import { Problem, type Violation } from './problem.ts';
 
@@ -36,13 +46,15 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
     forceCloseConnections: 'idle',
     genReqId: (request) => validRequestId(request.headers['x-request-id']) ?? randomUUID(),
     routerOptions: { maxParamLength: 1024 },
+    // Raised before any route is found, where neither the hooks nor the error handler are.
+    frameworkErrors: (error, request, reply) => void sendProblem(reply.header('x-request-id', request.id), error),
+    clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
   app.setValidatorCompiler(validatorCompiler());
   app.setErrorHandler((error, request, reply) => {
     const problem = toProblem(error);
     if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed');
-    for (const [name, value] of Object.entries(problem.headers)) void reply.header(name, value);
-    return reply.status(problem.status).header('content-type', PROBLEM_TYPE).send(problem.toDocument(request.id));
+    return sendProblem(reply, problem);
   });
   app.setNotFoundHandler((request, reply) => {
     const problem = new Problem({
@@ -64,6 +76,35 @@ export async function createHttpApp(options: HttpAppOptions): Promise<FastifyIns
   });
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;
+}
+
+function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
+  const problem = toProblem(error);
+  for (const [name, value] of Object.entries(problem.headers)) void reply.header(name, value);
+  return reply.status(problem.status).header('content-type', PROBLEM_TYPE).send(problem.toDocument(reply.request.id));
+}
+
+/** What is no HTTP request, or too slow or too large a head of one, never becomes a request: the socket is answered. */
+function refuseConnection(error: ConnectionError, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  if (socket.writable) {
+    const problem = connectionProblem(error.code);
+    const body = JSON.stringify(problem.toDocument(randomUUID()));
+    const head = `content-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
+    socket.write(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${head}\r\n\r\n${body}`);
+  }
+  socket.destroy(error);
+}
+
+function connectionProblem(code: string | undefined): Problem {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new Problem({ status: 408, code: 'request_timeout', detail: 'the request did not arrive in time' });
+    case 'HPE_HEADER_OVERFLOW':
+      return new Problem({ status: 431, code: 'headers_too_large', detail: 'the request headers are too large' });
+    default:
+      return new Problem({ status: 400, code: 'malformed_request', detail: 'this is no valid HTTP request' });
+  }
 }
 
 function validRequestId(value: string | string[] | undefined): string | undefined {
@@ -98,6 +139,11 @@ export function toProblem(error: unknown): Problem {
         detail: 'the request body is larger than this route accepts',
         cause: error,
       });
+    // Their own messages repeat the URL, which may carry what belongs to nobody's log or screen.
+    case 'FST_ERR_BAD_URL':
+      return new Problem({ status: 400, code: 'url_invalid', detail: 'the URL is not well-formed', cause: error });
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new Problem({ status: 414, code: 'url_too_long', detail: 'a part of the path is too long', cause: error });
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new Problem({
         status: 415,

@@ -70,6 +70,20 @@ test('a secret file that cannot be read is a problem that names the variable', (
   assert.match(problems[0] ?? '', 'GSV_LEDGER_TOKEN');
 });
 
+test('a signing key that is too short is refused, from the variable and from the file, without its value', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gsv-settings-'));
+  try {
+    const path = join(folder, 'key');
+    writeFileSync(path, 'hunter2');
+    for (const env of [{ GSV_TICKET_KEY: 'hunter2' }, { GSV_TICKET_KEY_FILE: path }]) {
+      const problems = problemsOf(() => loadSettings(['ticketKey'], [], env));
+      assert.equal(problems, ['GSV_TICKET_KEY must have at least 32 characters']);
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test('printing a secret never shows it', () => {
   const secret = Secret.of('hunter2');
   for (const text of [String(secret), JSON.stringify({ secret }), inspect(secret), inspect({ secret }, { depth: 9 })]) {

@@ -1,4 +1,6 @@
-import { readFileSync, statSync } from 'node:fs';
+import { Secret } from './secret-setting.ts';
+
+export { Secret } from './secret-setting.ts';
 
 export type ProcessName = 'ledger' | 'operator' | 'gateway' | 'runner' | 'quickstart';
 
@@ -20,42 +22,6 @@ export class SettingsError extends Error {
     super(`invalid settings:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
     this.name = 'SettingsError';
     this.problems = problems;
-  }
-}
-
-/**
- * A secret from `X` or `X_FILE`. A file is read again when it changes, so that rotated tokens take
- * effect without a restart. Printing one never shows the value.
- */
-export class Secret {
-  readonly #read: () => string;
-  constructor(read: () => string) {
-    this.#read = read;
-  }
-  static of(value: string): Secret {
-    return new Secret(() => value);
-  }
-  static fromFile(path: string): Secret {
-    let modified = -1;
-    let value = '';
-    return new Secret(() => {
-      const now = statSync(path).mtimeMs;
-      if (now !== modified) {
-        value = readFileSync(path, 'utf8').trimEnd();
-        modified = now;
-      }
-      return value;
-    });
-  }
-  /** The present value. Throws when the file has gone. */
-  reveal(): string {
-    return this.#read();
-  }
-  toString(): string {
-    return '[secret]';
-  }
-  toJSON(): string {
-    return '[secret]';
   }
 }
 
@@ -90,6 +56,19 @@ function oneOf<const T extends string>(...choices: T[]): (value: string) => T {
 }
 
 const secret = (value: string): Secret => Secret.of(value);
+
+/** HS256 wants a key as long as its hash: 32 bytes (RFC 7518, section 3.2). */
+function signingKey(value: string): Secret {
+  if (Buffer.byteLength(value) < 32) throw new TypeError('must have at least 32 characters');
+  return Secret.of(value);
+}
+
+const SECRET_PARSERS: ReadonlySet<unknown> = new Set([secret, signingKey]);
+
+/** Whether a setting may also be given as `X_FILE`. */
+export function isSecret({ parse }: { parse: unknown }): boolean {
+  return SECRET_PARSERS.has(parse);
+}
 
 /** Every setting of every process, in the order of `docs/settings.md`, which is generated from it. */
 export const CATALOGUE = {
@@ -204,8 +183,8 @@ export const CATALOGUE = {
   ticketKey: {
     env: 'GSV_TICKET_KEY',
     used: ['gateway', 'runner'],
-    doc: 'Key of at least 32 characters that signs run tickets from edge to runner.',
-    parse: secret,
+    doc: 'Key that signs run tickets from edge to runner.',
+    parse: signingKey,
   },
   runnerProbeKey: {
     env: 'GSV_RUNNER_PROBE_KEY',
@@ -307,6 +286,12 @@ export type Settings<K extends keyof Catalogue> = { [P in K]: Value<P> };
 /** A setting that must be there: `required` below names them. */
 export type WithRequired<T, K extends keyof T> = Omit<T, K> & { [P in K]-?: NonNullable<T[P]> };
 
+/** The settings that a process reads: naming them all is how one start shows every problem. */
+export function settingsOf(process: ProcessName): (keyof Catalogue)[] {
+  const keys = Object.keys(CATALOGUE) as (keyof Catalogue)[];
+  return keys.filter((key) => (CATALOGUE[key].used as readonly ProcessName[]).includes(process));
+}
+
 /**
  * Reads and validates settings; the only place that touches the environment.
  *
@@ -339,13 +324,15 @@ function readOne(definition: Definition<unknown>, env: NodeJS.ProcessEnv): unkno
   const direct = env[definition.env];
   if (direct !== undefined && direct !== '') return definition.parse(direct);
   const file = env[`${definition.env}_FILE`];
-  if (definition.parse === secret && file) {
+  if (isSecret(definition) && file) {
     const fromFile = Secret.fromFile(file);
+    let present: string;
     try {
-      fromFile.reveal();
+      present = fromFile.reveal();
     } catch {
       throw new TypeError(`cannot be read from the file that ${definition.env}_FILE names`);
     }
+    definition.parse(present);
     return fromFile;
   }
   return definition.fallback;

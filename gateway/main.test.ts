@@ -22,8 +22,13 @@ function start(env: Record<string, string>): Promise<{ code: number; stderr: str
 
 for (const [reason, env, says] of [
   ['missing settings, all at once', {}, /GSV_LEDGER_URL.*GSV_RUNNER_URL.*GSV_OIDC_ISSUER/s],
+  [
+    'bad settings, all at once',
+    { ...SETTINGS, GSV_GATEWAY_PORT: 'abc', GSV_GATEWAY_ROLE: 'boss', GSV_LOG_LEVEL: 'loud', GSV_SALEOR_SHOPS: 'x' },
+    /GSV_LOG_LEVEL must.*GSV_GATEWAY_PORT must.*GSV_GATEWAY_ROLE must.*GSV_SALEOR_SHOPS must/s,
+  ],
   ['embedded resources', { ...SETTINGS, GSV_RESOURCES: 'embedded' }, /npm run quickstart/],
-  ['resources in Kubernetes', SETTINGS, /adapter to Kubernetes is not part of this version/],
+  ['resources in Kubernetes', SETTINGS, /GSV_RESOURCES=kubernetes: the gateway is not wired.*npm run quickstart/],
 ] as const)
   test(`the process refuses ${reason} with a sentence`, async () => {
     const { code, stderr } = await start(env);

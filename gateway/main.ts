@@ -1,10 +1,10 @@
 import { createLogger } from '../config/log.ts';
-import { loadSettings, SettingsError } from '../config/settings.ts';
+import { loadSettings, SettingsError, settingsOf } from '../config/settings.ts';
 
 /**
- * The edge as a process of its own. It needs the resource store, and the only adapter that several
- * processes can share is the one to Kubernetes; it comes with its own issue. Until then this says so
- * instead of starting something that cannot serve. The quickstart builds the edge with `createGateway`.
+ * The edge as a process of its own. It needs a resource store that other processes share. The adapter
+ * for that is `crds/store/kubernetes.ts`; this process does not open it yet, so it says so instead of
+ * starting something that cannot serve. The quickstart builds the edge with `createGateway`.
  */
 function main(): number {
   try {
@@ -19,16 +19,13 @@ function main(): number {
 }
 
 function settings() {
-  return loadSettings(
-    ['resources', 'logLevel', 'ledgerUrl', 'ledgerToken', 'runnerUrl', 'ticketKey', 'oidcIssuer', 'oidcAudience'],
-    ['ledgerUrl', 'ledgerToken', 'runnerUrl', 'ticketKey', 'oidcIssuer'],
-  );
+  return loadSettings(settingsOf('gateway'), ['ledgerUrl', 'ledgerToken', 'runnerUrl', 'ticketKey', 'oidcIssuer']);
 }
 
 function sentence(resources: 'kubernetes' | 'embedded'): string {
   return resources === 'embedded'
     ? 'GSV_RESOURCES=embedded is the quickstart’s own: several processes cannot share it; run npm run quickstart'
-    : 'GSV_RESOURCES=kubernetes: the adapter to Kubernetes is not part of this version; run npm run quickstart';
+    : 'GSV_RESOURCES=kubernetes: the gateway is not wired to the Kubernetes adapter yet; run npm run quickstart';
 }
 
 process.exitCode = main();

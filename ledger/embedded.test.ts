@@ -108,6 +108,24 @@ test('a stale pid file is no obstacle, even when the number belongs to somebody 
   assert.equal(rows, [{ one: 1 }]);
 });
 
+test('an owner that ended and that nobody has waited for no longer has the folder', async () => {
+  // The shell's child ends, and the program that replaces the shell never asks for its exit code: a zombie.
+  const shell = spawn('sh', ['-c', 'sleep 0.1 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  try {
+    const pid = Number(String((await once(shell.stdout, 'data'))[0]));
+    const statFile = `/proc/${pid}/stat`;
+    const started = (await readFile(statFile, 'utf8')).split(' ')[21];
+    while (!(await readFile(statFile, 'utf8')).includes(') Z ')) await delay(10);
+    await writeFile(join(dataDir, 'postgres/owner.json'), JSON.stringify({ pid, started }));
+    const server = await start();
+    const rows = await query(server.url, 'select 1 as one');
+    await server.stop();
+    assert.equal(rows, [{ one: 1 }]);
+  } finally {
+    shell.kill('SIGKILL');
+  }
+});
+
 const damages = [
   { file: 'global/pg_control', says: /could not start on .*if the folder is damaged, restore it from a backup/ },
   { file: 'PG_VERSION', says: /is not a PostgreSQL data folder or is damaged; restore it/ },

@@ -184,18 +184,24 @@ async function claim(home: EmbeddedHome): Promise<void> {
 
 /** When a process started, in the kernel's ticks, so that a re-used pid is not mistaken; null where unknown. */
 function startOf(pid: number): string | null {
+  return statOf(pid)[19] ?? null;
+}
+
+/** What Linux knows of a process, from its state on; empty where the system does not tell. */
+function statOf(pid: number): string[] {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
   } catch {
-    return null;
+    return [];
   }
 }
 
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    // A killed process answers signals until its parent has asked for its exit code, which some never do.
+    return !['Z', 'X'].includes(statOf(pid)[0] ?? '');
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }

@@ -34,9 +34,9 @@ test('the embedded store is refused: it belongs to the quickstart', () => {
   assert.match(stderr, 'npm run quickstart');
 });
 
-test('without a Kubernetes adapter it says so and does not pretend to run', () => {
+test('not wired to the Kubernetes adapter yet, it says so and does not pretend to run', () => {
   const { status, stderr } = start(COMPLETE);
   assert.is(status, 1);
-  assert.match(stderr, 'is not offered by this version');
+  assert.match(stderr, 'not wired to the Kubernetes adapter');
   assert.not.ok(stderr.includes('canary'));
 });

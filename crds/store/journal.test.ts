@@ -4,6 +4,7 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFil
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { StoreError } from '../store.ts';
 import { resourceStoreContract } from './contract.suite.ts';
@@ -212,3 +213,21 @@ test('text after the last whole line does not spoil what is written next', async
   assert.is((await second.list('Organization')).length, 3);
   await second.close();
 });
+
+test('a process that ended and that nobody has waited for no longer holds the lock', { timeout: 20_000 }, async () => {
+  const file = newFile();
+  await (await EmbeddedStore.open({ journal: file })).close();
+  // The shell's child ends, and the program that replaces the shell never asks for its exit code: a zombie.
+  const shell = spawn('sh', ['-c', 'sleep 0.2 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  try {
+    const [pid] = (await once(shell.stdout, 'data')) as [Buffer];
+    writeFileSync(`${file}.lock`, pid);
+    assert.is((await failure(file)).code, 'Unavailable');
+    while (await EmbeddedStore.open({ journal: file }).then((store) => store.close(), refused)) await delay(20);
+    assert.is(process.kill(Number(pid), 0), true);
+  } finally {
+    shell.kill('SIGKILL');
+  }
+});
+
+const refused = (): true => true;

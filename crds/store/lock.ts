@@ -55,10 +55,23 @@ function ownerOf(file: string): number | undefined {
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return !isZombie(pid);
   } catch (error) {
     // EPERM: it lives and belongs to somebody else.
     return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/**
+ * A killed process answers signals until its parent has asked for its exit code, and in a container whose
+ * first process asks for none it does so for ever. Its state stands after the name, which may hold anything.
+ * Systems without `/proc` say nothing, and then the signal's answer counts.
+ */
+function isZombie(pid: number): boolean {
+  try {
+    return /\) [ZX] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
   }
 }
 

@@ -46,7 +46,12 @@ export class Executor {
     this.#parts = parts;
   }
 
-  /** @throws Problem; then the hold is voided, unless the run is done and only its charge is open */
+  /**
+   * A run that its client ends after part of the answer was told is charged for what it used until then;
+   * its result is that part.
+   *
+   * @throws Problem; then the hold is voided, unless the run is done and only its charge is open
+   */
   async execute(run: Run, request: RunRequest, log: Logger): Promise<RunReply> {
     const ended = await this.#carriedOut(run, request, log);
     return 'state' in ended ? this.replay(run, ended, log) : this.#parts.settlement.charge(ended, log);
@@ -55,11 +60,15 @@ export class Executor {
   /** What is stored of the run, or what it gave just now. */
   async #carriedOut(run: Run, request: RunRequest, log: Logger): Promise<StoredRun | ExecutedRun> {
     const { results, settlement } = this.#parts;
+    const progress = new Progress();
     try {
       const stored = await results.get(run.instanceUid, run.id);
-      return stored ?? (await untilAborted(run.signal, this.#perform(run, request, log)));
+      return stored ?? (await untilAborted(run.signal, this.#perform(run, request, progress, log)));
     } catch (error) {
       const problem = runProblem(run.signal.aborted ? run.signal.reason : error, log);
+      // Whoever has heard of the answer pays for it, or leaving before the receipt would be a free run.
+      const heard = ENDED_BY_CLIENT.has(problem.code) ? progress.soFar() : undefined;
+      if (heard) return executedRun(run, request, heard);
       const { hold } = request.ticket;
       await settlement.release({ runId: run.id, instanceUid: run.instanceUid, hold }, problem, log);
       throw problem;
@@ -76,9 +85,8 @@ export class Executor {
     return this.#parts.settlement.capture(stored, log);
   }
 
-  async #perform(run: Run, request: RunRequest, log: Logger): Promise<ExecutedRun> {
+  async #perform(run: Run, request: RunRequest, progress: Progress, log: Logger): Promise<ExecutedRun> {
     const { ticket } = request;
-    const startedAt = performance.now();
     const binding = await this.#parts.bindings.forTicket(ticket);
     const { contract, instance } = binding;
     const limits = ticket.limits ?? effectiveLimits(contract, instance.spec.plan);
@@ -86,17 +94,9 @@ export class Executor {
       throw runnerProblem('input_too_large', `the input exceeds ${limits.inputBytes} bytes`);
     const stop = this.#startClocks(run, ticket.hold, limits.runSeconds * 1000, log);
     try {
-      const answer = await this.#answer(run, request, binding, log);
-      const seconds = Math.ceil((performance.now() - startedAt) / 1000);
-      const usage = countedUsage(contract, answer.usage, seconds);
-      return {
-        runId: run.id,
-        instanceUid: run.instanceUid,
-        hold: ticket.hold,
-        output: { text: answer.text },
-        usage,
-        lines: priceLines(contract, usage),
-      };
+      progress.contract = contract;
+      const answer = await this.#answer(run, request, binding, progress, log);
+      return executedRun(run, request, { ...answer, contract, seconds: progress.seconds });
     } finally {
       stop();
     }
@@ -115,7 +115,7 @@ export class Executor {
     };
   }
 
-  async #answer(run: Run, request: RunRequest, binding: Binding, log: Logger): Promise<Answer> {
+  async #answer(run: Run, request: RunRequest, binding: Binding, progress: Progress, log: Logger): Promise<Answer> {
     const { bindings, secrets, runtime, flows } = this.#parts;
     const { sha256 } = binding.contract.artifact;
     const [resolved, flow] = await Promise.all([
@@ -132,7 +132,7 @@ export class Executor {
         globals: resolved.globals,
         signal: run.signal,
       });
-      return readAnswer(run, loaded, started, scrubber, log).catch((error: unknown) => {
+      return readAnswer(run, loaded, started, scrubber, progress, log).catch((error: unknown) => {
         throw error instanceof RuntimeError ? error.scrubbed(scrubber) : error;
       });
     };
@@ -146,9 +146,51 @@ export class Executor {
   }
 }
 
+/** Codes with which a client ends a run: it left under Abort, or cancelled. */
+const ENDED_BY_CLIENT: ReadonlySet<string> = new Set(['client_gone', 'run_cancelled']);
+
 interface Answer {
   text: string;
   usage: FlowReading['usage'];
+}
+
+/** What is to be charged: the answer, what it used, and how long it took. */
+interface Performed extends Answer {
+  contract: Contract;
+  seconds: number;
+}
+
+/** How far a run has come: what its client has heard, and what the runtime has reported by then. */
+class Progress {
+  contract: Contract | undefined;
+  reading: FlowReading | undefined;
+  /** Already scrubbed, already told. */
+  text = '';
+  readonly #startedAt = performance.now();
+
+  /** Begun seconds since the start. */
+  get seconds(): number {
+    return Math.ceil((performance.now() - this.#startedAt) / 1000);
+  }
+
+  /** Undefined while nothing of the answer was told. */
+  soFar(): Performed | undefined {
+    const { contract, reading, text, seconds } = this;
+    if (contract === undefined || reading === undefined || text === '') return undefined;
+    return { text, usage: reading.usage, contract, seconds };
+  }
+}
+
+function executedRun(run: Run, { ticket }: RunRequest, performed: Performed): ExecutedRun {
+  const usage = countedUsage(performed.contract, performed.usage, performed.seconds);
+  return {
+    runId: run.id,
+    instanceUid: run.instanceUid,
+    hold: ticket.hold,
+    output: { text: performed.text },
+    usage,
+    lines: priceLines(performed.contract, usage),
+  };
 }
 
 async function readAnswer(
@@ -156,9 +198,11 @@ async function readAnswer(
   flow: Flow,
   events: ReturnType<RuntimeClient['run']>,
   scrubber: Scrubber,
+  progress: Progress,
   log: Logger,
 ): Promise<Answer> {
   const reading = new FlowReading(flow);
+  progress.reading = reading;
   const scrub = scrubber.stream();
   let streamed = '';
   let ended = false;
@@ -167,7 +211,11 @@ async function readAnswer(
     for (const signal of reading.take(event)) {
       if (signal.type === 'failed') throw flowFailure(signal, scrubber, log);
       if (signal.type === 'ended') ended = true;
-      else streamed += tell(run, signal, scrub, scrubber);
+      else {
+        const told = tell(run, signal, scrub, scrubber);
+        streamed += told;
+        progress.text += told;
+      }
     }
     if (ended) break;
   }

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 const SETTINGS = {
   GSV_LEDGER_URL: 'http://127.0.0.1:7101',
   GSV_LEDGER_TOKEN: 'ledger-token-canary',
-  GSV_TICKET_KEY: 'ticket-key-canary',
+  GSV_TICKET_KEY: 'ticket-key-canary'.repeat(2),
   GSV_RUNNER_PROBE_KEY: 'probe-key-canary',
   GSV_RUNTIME_URL: 'http://127.0.0.1:7860',
   GSV_ARTIFACTS_URL: 'file:///artifacts',
@@ -23,11 +23,16 @@ function start(env: Record<string, string>): Promise<{ code: number; stderr: str
 const REFUSALS: { reason: string; env: Record<string, string>; says: RegExp }[] = [
   { reason: 'missing settings, all at once', env: {}, says: /GSV_LEDGER_URL.*GSV_TICKET_KEY.*GSV_ARTIFACTS_URL/ },
   {
+    reason: 'bad settings, all at once',
+    env: { ...SETTINGS, GSV_LOG_LEVEL: 'loud', GSV_RUNNER_PORT: '-1', GSV_VAULT_AUTH: 'fax' },
+    says: /GSV_LOG_LEVEL must.*GSV_RUNNER_PORT must.*GSV_VAULT_AUTH must/,
+  },
+  {
     reason: 'the embedded store, which is the quickstart’s own',
     env: { ...SETTINGS, GSV_RESOURCES: 'embedded' },
     says: /GSV_RESOURCES=embedded .*quickstart/,
   },
-  { reason: 'Kubernetes, which has no adapter yet', env: SETTINGS, says: /GSV_RESOURCES=kubernetes .*not offered/ },
+  { reason: 'Kubernetes, which it is not wired to yet', env: SETTINGS, says: /GSV_RESOURCES=kubernetes: .*not wired/ },
 ];
 
 for (const { reason, env, says } of REFUSALS) {

@@ -19,6 +19,7 @@ import {
   MODEL_FLOW,
   SECRET_STREAM_FLOW,
   SLOW_FLOW,
+  TALKATIVE_FLOW,
 } from '../../hack/runtime/sample-testing.ts';
 import type { RunTicket } from '../ticket.ts';
 
@@ -161,6 +162,46 @@ test('with Abort a run ends when its only client leaves', async () => {
   await eventually('the hold is voided', async () => (await state(ticket.hold)) === 'voided');
   assert.is((await bench.ledger.client.getHold(ticket.hold)).reason, 'client_gone');
 });
+
+/** Reads a stream until the text has come, and says how the run can be ended then. */
+async function heard(ticket: RunTicket & { hold: string }, text: string): Promise<AbortController> {
+  const leave = new AbortController();
+  const token = await bench.booth.sign(ticket, 60);
+  const response = await fetch(`${bench.runner.url}/internal/runs`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'text/event-stream' },
+    body: JSON.stringify({ input: 'one two 3 EUR' }),
+    signal: leave.signal,
+  });
+  let told = '';
+  for await (const chunk of response.body ?? []) {
+    told += new TextDecoder().decode(chunk);
+    if (told.includes(text)) return leave;
+  }
+  throw new Error(`the stream ended without ${text}: ${told}`);
+}
+
+for (const [how, end] of [
+  ['leaves under Abort', async (_ticket: RunTicket, leave: AbortController) => leave.abort()],
+  [
+    'cancels',
+    async (ticket: RunTicket) => {
+      await ask(bench, path(ticket), { method: 'DELETE', ticket: reading(ticket) });
+    },
+  ],
+] as const)
+  test(`whoever has read the answer pays for it, also when it ${how} before the receipt`, async () => {
+    const talkative = await addInstance(bench, { flow: TALKATIVE_FLOW(30_000) });
+    const ticket = await runTicket(bench, talkative, { onDisconnect: 'Abort' });
+    const leave = await heard(ticket, 'normal.');
+    await end(ticket, leave);
+    await eventually('the hold is captured', async () => (await state(ticket.hold)) === 'captured');
+    const read = await ask(bench, path(ticket), { method: 'GET', ticket: reading(ticket) });
+    assert.is(read.status, 200, read.text);
+    assert.match(read.body.output.text, 'Priority: normal.');
+    assert.is(read.body.receipt.amountMicrocredits, 12_000);
+    leave.abort();
+  });
 
 test('with Drain a run is finished and charged although its client left', async () => {
   const instance = await addInstance(bench, { flow: SLOW_FLOW(200) });

@@ -1,4 +1,4 @@
-import { CATALOGUE, Secret } from '../../config/settings.ts';
+import { CATALOGUE, isSecret } from '../../config/settings.ts';
 import { code, GENERATED, table } from './markdown.ts';
 
 interface Setting {
@@ -30,10 +30,6 @@ ${table(['setting', 'read by', 'default', 'meaning'], rows)}
 function preset({ fallback, fallbackDoc }: Setting): string {
   if (fallbackDoc !== undefined) return fallbackDoc;
   return fallback === undefined ? '' : code(String(fallback));
-}
-
-function isSecret({ parse }: Setting): boolean {
-  return outcome(parse) instanceof Secret;
 }
 
 /** What the parser says of a text that is no value of any setting: "must be one of …". */

@@ -72,6 +72,16 @@ export function SLOW_FLOW(milliseconds: number): Uint8Array {
   ]);
 }
 
+/** Tells its whole answer, then goes on working: the client has read everything long before the receipt. */
+export function TALKATIVE_FLOW(milliseconds: number): Uint8Array {
+  return sampleFlow('talkative', [
+    input,
+    { id: 'Model-1', type: 'SampleModel', from: { prompt: input.id } },
+    output('Model-1'),
+    { id: 'Delay-1', type: 'SampleDelay', fields: { milliseconds: String(milliseconds) }, from: { text: input.id } },
+  ]);
+}
+
 /** A component raises with this message; `load_from_db` lets it raise with a secret in it. */
 export function FAILING_FLOW(message: Field): Uint8Array {
   return sampleFlow('failing', [

@@ -10,7 +10,7 @@ import { type Parked, parkingText } from './parking.ts';
 import { unitsOf } from './units.ts';
 
 /** Long enough for the slowest order; after it another worker takes the delivery over. */
-const LEASE_SECONDS = 120;
+const LEASE_SECONDS = 60;
 /** How often an idle worker looks: quickly after work, then ever more slowly. */
 const IDLE_MIN_MS = 50;
 /** The first lane notices an order soon; the others only help when there are several. */
