@@ -102,6 +102,23 @@ test('the event-style and the typed delivery of one order name the same order', 
   assert.is(options.inbox.rows.length, 2);
 });
 
+for (const spelling of [
+  'http://127.0.0.1:8000/graphql',
+  'HTTP://127.0.0.1:8000/graphql/',
+  'http://127.1:8000/./graphql/',
+])
+  test(`the shop spelled ${spelling} in the unsigned header is the same shop, so its delivery is known`, async () => {
+    const options = intake();
+    const { headers, raw } = recorded('12-order28-fully-paid');
+    await takeIn(headers, raw, options);
+    const respelled = { ...headers, 'saleor-api-url': spelling, 'x-saleor-api-url': spelling };
+    assert.is((await takeIn(respelled, raw, options)).duplicate, true);
+    assert.equal(
+      options.inbox.rows.map(({ shop }) => shop),
+      [SHOP],
+    );
+  });
+
 test('the same bytes again are known', async () => {
   const options = intake();
   const { headers, raw } = recorded('12-order28-fully-paid');

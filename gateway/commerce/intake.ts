@@ -84,8 +84,8 @@ function allowedShop(headers: IncomingHttpHeaders, shops: readonly string[]): st
   if (announced === undefined) {
     throw new Problem({ status: 401, code: 'shop_unknown', detail: 'the delivery has no Saleor-Api-Url header' });
   }
-  const shop = shops.find((candidate) => sameUrl(candidate, announced));
-  if (shop === undefined) {
+  const shop = URL.canParse(announced) ? shopName(announced) : undefined;
+  if (shop === undefined || !shops.some((candidate) => shopName(candidate) === shop)) {
     throw new Problem({
       status: 401,
       code: 'shop_unknown',
@@ -96,15 +96,15 @@ function allowedShop(headers: IncomingHttpHeaders, shops: readonly string[]): st
   if (domain !== undefined && domain !== new URL(announced).host) {
     throw mismatch('the Saleor-Domain header names another shop than Saleor-Api-Url');
   }
-  return announced;
+  return shop;
 }
 
-function sameUrl(left: string, right: string): boolean {
-  return URL.canParse(right) && trimmed(new URL(left).href) === trimmed(new URL(right).href);
-}
-
-function trimmed(url: string): string {
-  return url.replace(/\/$/, '');
+/**
+ * The one name of a shop, however its API URL is spelled. Effects are remembered under it, and the header
+ * that carries the URL is not signed: under another spelling a genuine delivery would take effect again.
+ */
+export function shopName(apiUrl: string): string {
+  return `${new URL(apiUrl).href.replace(/\/$/, '')}/`;
 }
 
 /** Each header comes twice (`Saleor-X` and, until 4.0, `X-Saleor-X`); two values that differ are forged. */

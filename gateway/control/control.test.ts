@@ -36,6 +36,8 @@ for (const [reason, change, status, code, pointer] of [
   ['an unknown offering', { offering: 'unheard-of' }, 404, 'offering_not_found', undefined],
   ['a draft', { offering: 'draft-agent' }, 404, 'offering_not_found', undefined],
   ['a paused offering', { offering: 'paused-agent' }, 409, 'offering_not_sellable', undefined],
+  ['an offering whose sale has ended', { offering: 'retired-agent' }, 409, 'offering_not_sellable', undefined],
+  ['an ended offering', { offering: 'ended-agent' }, 409, 'offering_not_sellable', undefined],
   ['an unknown plan', { plan: 'gold' }, 422, 'reference_invalid', '/plan'],
   ['an unknown version', { version: '9.9.9' }, 422, 'reference_invalid', '/version'],
   ['an unknown project', { project: 'nowhere' }, 422, 'reference_invalid', '/project'],

@@ -1,4 +1,5 @@
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { type EdgeWorld, startEdgeWorld } from '../../hack/testing/edge.ts';
 import { RUN_PRICE } from '../../hack/testing/fake-runner.ts';
@@ -38,10 +39,10 @@ test('a retry with the same key gets the same run and is charged once', async ()
 test('retries while the run goes on wait for it, as JSON and as a stream', async () => {
   const count = world.runner.started.length;
   const first = run('wait for all', 'k2');
-  await world.started(count);
+  const id = await world.started(count);
   const second = run('wait for all', 'k2');
   const third = run('wait for all', 'k2', { accept: 'text/event-stream' });
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  while (world.runner.followed.filter((each) => each === id).length < 2) await delay(2);
   world.runner.release();
   const [a, b, c] = await Promise.all([first, second, third]);
   assert.is(a.status, 200, a.text);

@@ -8,6 +8,7 @@ import {
   generateKeyPair,
   type JSONWebKeySet,
 } from 'jose';
+import { shopName } from '../../gateway/commerce/intake.ts';
 import { PhaseError } from './phases.ts';
 
 /** A webhook delivery as a shop sends it, and the keys that its signature is checked against. */
@@ -97,7 +98,8 @@ export async function recordedDelivery(base: string, jwksPath: string): Promise<
   const headers = parseHead(head.toString('latin1'));
   const shop = headers['saleor-api-url'];
   if (shop === undefined) throw unreadable(`${base}.head has no Saleor-Api-Url header`);
-  return { shop, headers, raw, keys: createLocalJWKSet(parseJwks(jwks, jwksPath)) };
+  if (!URL.canParse(shop)) throw unreadable(`the Saleor-Api-Url header in ${base}.head is no URL`);
+  return { shop: shopName(shop), headers, raw, keys: createLocalJWKSet(parseJwks(jwks, jwksPath)) };
 }
 
 async function read(path: string): Promise<Buffer> {

@@ -124,6 +124,14 @@ function forged(): string[] {
   return ['--order', copy, '--jwks', jwks];
 }
 
+test('an order whose paid time is over is told at once, by the phase funded', async () => {
+  const later = { GSV_TEST_TODAY: '2028-01-01T00:00:00Z' };
+  const { code, last } = await onceQuickstart(recordedOrder('12-order28-fully-paid'), dataFolder(), later);
+  assert.is(code, 1);
+  assert.equal([last.failedPhase, last.error.code], ['funded', 'FulfilmentExpired']);
+  assert.match(last.error.message, 'replay a newer order');
+});
+
 const FAILURES: [reason: string, order: () => string[], code: string, says: string][] = [
   ['forged', forged, 'signature_invalid', 'the signature does not verify'],
   ['unpaid and cancelled', () => recordedOrder('11-order24-cancelled-unpaid'), 'no_effect', 'ignored'],

@@ -178,6 +178,7 @@ async function awaitCondition(
   const holds = (): boolean => {
     const instance = cache.get(key);
     if (conditionOf(instance, type)?.status === 'True') return true;
+    refuseExpired(instance);
     const stalled = conditionOf(instance, 'Stalled');
     if (stalled?.status === 'True') throw new PhaseError(phase, stalled.reason, stalled.message);
     return false;
@@ -192,6 +193,13 @@ async function awaitCondition(
   if (instance === undefined)
     throw new PhaseError(phase, 'instance_gone', `the Instance ${organization}/${name} is gone`);
   return instance;
+}
+
+/** The operator waits for a renewal; nobody renews here. */
+function refuseExpired(instance: Instance | undefined): void {
+  if (conditionOf(instance, 'Funded')?.reason !== 'FulfilmentExpired') return;
+  const detail = 'the paid time of this order is over, counted from its own date; replay a newer order';
+  throw new PhaseError('funded', 'FulfilmentExpired', `${detail}, or start with another GSV_DATA_DIR`);
 }
 
 function late(phase: Phase, type: string, instance: Instance | undefined): PhaseError {

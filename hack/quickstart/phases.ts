@@ -34,6 +34,7 @@ export interface PhaseTime {
 /** Takes the time of each phase as it ends. */
 export class Stopwatch {
   readonly phases: PhaseTime[] = [];
+  #stopped = false;
   #last = performance.now();
   readonly #report: (phase: PhaseTime, detail: string) => void;
 
@@ -46,11 +47,17 @@ export class Stopwatch {
     this.#last = performance.now();
   }
 
+  /** Nothing ends any more: what an interruption left under way must not speak after the last line. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   /**
    * @param at when the phase ended (RFC 3339), where somebody noted it; else it ends now. What a repeat
    * finds done long ago counts as no time, and nothing ends in the future.
    */
   end(name: Phase, detail: string, at?: string): void {
+    if (this.#stopped) return;
     const now = performance.now();
     const noted = at === undefined ? now : Date.parse(at) - performance.timeOrigin;
     const ended = Math.min(now, Math.max(this.#last, noted));

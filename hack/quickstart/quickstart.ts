@@ -145,6 +145,7 @@ function runtimeOf({ runtimeUrl: url, runtimeKey: key }: QuickstartSettings): St
 }
 
 function fail(error: unknown, argv: readonly string[], watch: Stopwatch): number {
+  watch.stop();
   const failure = toFailure(error);
   printFailure(failure, watch, argv.includes('--once'));
   if (error instanceof UsageError) process.stderr.write(USAGE);

@@ -180,6 +180,8 @@ async function fillStore(store: EmbeddedStore, issuer: Issuer, apiKey: string): 
   await makeVersion(store, { ...terms, version: DRAINING, onDisconnect: 'Drain' }, capabilities);
   await makeOffering(store, 'claims-agent', { lifecycle: 'Published', channel: '1.0.0' });
   await makeOffering(store, 'paused-agent', { lifecycle: 'Paused', channel: '1.0.0' });
+  await makeOffering(store, 'retired-agent', { lifecycle: 'EndOfSale', channel: '1.0.0' });
+  await makeOffering(store, 'ended-agent', { lifecycle: 'EndOfLife', channel: '1.0.0' });
   await makeOffering(store, 'draft-agent', { lifecycle: 'Draft' });
   for (const name of ['acme', 'globex']) await makeOrganization(store, name);
   const members = [

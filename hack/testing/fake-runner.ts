@@ -29,6 +29,8 @@ export interface FakeRunner {
   started: RunTicket[];
   /** Secrets that were written, in order. */
   secrets: { ticket: RunTicket; body: { value: string; version?: number } }[];
+  /** Runs that somebody reads or waits for, in the order of asking. */
+  followed: string[];
   cancelled: string[];
   /** Runs whose client closed the connection early. */
   left: string[];
@@ -56,6 +58,7 @@ export async function startFakeRunner(booth: TicketBooth, ledger: LedgerClient):
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     started: [],
     secrets: [],
+    followed: [],
     cancelled: [],
     left: [],
     conflict: false,
@@ -85,6 +88,7 @@ export async function startFakeRunner(booth: TicketBooth, ledger: LedgerClient):
       fake.cancelled.push(ticket.runId);
       return send(response, 202, JSON.stringify({ runId: ticket.runId }));
     }
+    fake.followed.push(ticket.runId);
     return answer(ticket, await result, request, response);
   }
 

@@ -12,6 +12,7 @@ import type { InboxEntry, Wallet } from '../../ledger/client.ts';
 import { type Operator, startOperator } from '../../operator/operator.ts';
 import { OrderWorker, type OrderWorkerOptions, type Outcome } from '../../operator/orders/worker.ts';
 import { defaultPlatform } from '../../operator/render/platform.ts';
+import { systemClock } from '../../operator/runtime/clock.ts';
 import { loadCatalog, until } from '../quickstart/catalog.ts';
 import { startTestLedger, type TestLedger } from './ledger.ts';
 import { FakeBlobs, FakeDelivery, FakeGit, FakeProbe, FakeSecrets } from './operator/fakes.ts';
@@ -23,6 +24,8 @@ export const ACME = organizationNamespace('acme');
 const RECORDED = join(import.meta.dirname, '../../gateway/commerce/testdata');
 /** Nothing here waits for anything but a reconcile. */
 const PATIENCE_MS = 20_000;
+/** When the orders were recorded, and a week: their paid time must not end with the calendar. */
+const PAID_TIME = Date.parse('2026-12-01T00:00:00Z');
 const log = createLogger({ part: 'test', level: 'silent' });
 
 /** The raw bytes of a recorded delivery, by the start of its name. */
@@ -95,6 +98,8 @@ export class OrderWorld {
 
   static async open(): Promise<OrderWorld> {
     const ledger = await startTestLedger();
+    const offset = PAID_TIME - Date.now();
+    ledger.advance(offset / 1000);
     const store = await EmbeddedStore.open();
     const [git, blobs] = [new FakeGit(), new FakeBlobs()];
     const operator = startOperator({
@@ -112,6 +117,7 @@ export class OrderWorld {
         publicUrl: 'https://store.example.com',
         platform: defaultPlatform('https://git.example.com/gsv.git', 'main'),
       },
+      clock: { ...systemClock, now: () => Date.now() + offset },
       log,
     });
     await operator.ready;

@@ -4,9 +4,12 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'hack/quickstart/main.ts');
+/** Recorded orders must not end with the calendar. */
+const RECORDED_TIME = pathToFileURL(join(import.meta.dirname, 'recorded-time.ts')).href;
 
 /** The recorded delivery of that name, as `--order` takes it. */
 export function recordedOrder(base: string): string[] {
@@ -65,7 +68,7 @@ export interface Running {
 }
 
 export function startQuickstart(args: readonly string[], dataDir: string, env: Record<string, string> = {}): Running {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, ['--import', RECORDED_TIME, MAIN, ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

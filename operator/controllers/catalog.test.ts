@@ -58,6 +58,49 @@ test('a contract that is consistent in itself but not what its parts compile to 
     assert.is(await world.condition('OfferingVersion', VERSION), 'False/ContractDigestMismatch');
   }));
 
+test('a capability that contradicts itself is refused with the place, and has no digest', () =>
+  withWorld(async (world) => {
+    const schema = { type: 'object', properties: { tone: { $ref: 'https://example.com/tone.json' } } };
+    await world.apply('Capability', { name: 'triage' }, { ...plainCapability(), config: { schema } });
+    assert.is(await world.condition('Capability', { name: 'triage' }, 'Stalled'), 'True/CapabilityInvalid');
+    const { status } = await world.get('Capability', { name: 'triage' });
+    assert.is(status?.digest, undefined);
+    assert.match(
+      status?.conditions?.find(({ type }) => type === 'Ready')?.message ?? '',
+      '/spec/config/schema/properties/tone',
+    );
+  }));
+
+test('a version without a compiled contract is refused', () =>
+  withWorld(async (world) => {
+    await offer(world);
+    const spec = await publishedVersion(world.blobs, 'claims-agent', '1.0.0', { triage: plainCapability() });
+    const { contract: _, contractDigest: __, ...uncompiled } = spec;
+    await world.apply('OfferingVersion', VERSION, uncompiled);
+    assert.is(await world.condition('OfferingVersion', VERSION, 'Stalled'), 'True/ContractInvalid');
+  }));
+
+test('an artifact store that is away is tried again, and takes back nothing that was proven', () =>
+  withWorld(async (world) => {
+    await world.catalog();
+    const spec = await publishedVersion(world.blobs, 'claims-agent', '1.1.0', { triage: plainCapability() });
+    const read = world.blobs.get;
+    world.blobs.get = () => Promise.reject(new Error('no route'));
+    await world.apply('OfferingVersion', { name: 'claims-agent-1.1.0' }, spec);
+    assert.is(
+      await world.condition('OfferingVersion', { name: 'claims-agent-1.1.0' }),
+      'False/ArtifactStoreUnavailable',
+    );
+    await world.stop();
+    await world.start();
+    assert.is(await world.condition('OfferingVersion', VERSION), 'False/ArtifactStoreUnavailable');
+    assert.ok((await world.get('OfferingVersion', VERSION)).status?.verified);
+    world.blobs.get = read;
+    await world.advance(2_000);
+    for (const name of ['claims-agent-1.0.0', 'claims-agent-1.1.0'])
+      assert.is(await world.condition('OfferingVersion', { name }), 'True/Succeeded');
+  }));
+
 test('a capability that is missing is waited for; one in another version is refused', () =>
   withWorld(async (world) => {
     await offer(world);

@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
-import { secretCapability } from '../../hack/testing/operator/catalog.ts';
+import { plainCapability, secretCapability } from '../../hack/testing/operator/catalog.ts';
 import { type Obstacle, testObstacle } from '../../hack/testing/operator/obstacle.ts';
 import { NS, World } from '../../hack/testing/operator/world.ts';
 import { GitError } from '../git/errors.ts';
@@ -93,6 +93,21 @@ const OBSTACLES: Obstacle[] = [
     withinMs: 5_000,
   },
   {
+    reason: 'PlatformSecretMissing',
+    treatment: 'Waiting',
+    shows: 'SecretsReady',
+    given: async (world) => {
+      const secrets = [{ name: 'partner-key', source: 'Platform' as const }];
+      await world.catalog({ capability: { ...plainCapability(), secrets } });
+      return { fulfilment: world.pay() };
+    },
+    cure: async (world) => {
+      const { metadata, status } = await world.instance();
+      await world.secrets.write(`t/${status?.workloadNamespace}/${metadata.uid}/partner-key`, { value: 'x' });
+    },
+    withinMs: 5_000,
+  },
+  {
     reason: 'SecretsUnavailable',
     treatment: 'Transient',
     shows: 'Ready',
@@ -119,6 +134,16 @@ const OBSTACLES: Obstacle[] = [
       world.git.failure = undefined;
     },
     withinMs: 1_000,
+  },
+  {
+    reason: 'RenderRefused',
+    treatment: 'Terminal',
+    shows: 'Committed',
+    given: async (world) => {
+      await world.catalog();
+      world.git.failure = new GitError('path_refused', 'a path with ..');
+      return { fulfilment: world.pay() };
+    },
   },
   {
     reason: 'GitPathConflict',

@@ -38,6 +38,43 @@ test('a foreign namespace of the name is never adopted; once it is gone the Orga
     assert.is(await world.condition('Organization', { name: 'acme' }), 'True/Succeeded');
   }));
 
+test('a namespace of its own that is being removed is waited for, and made anew', () =>
+  withWorld(async (world) => {
+    const [organization, team] = [{ name: 'acme' }, { namespace: NS, name: 'held' }];
+    await world.apply('Organization', organization, ACME);
+    await world.apply('Team', team, { members: [], grants: [] });
+    const hold = async (...finalizers: string[]) => {
+      const { resourceVersion } = (await world.get('Team', team)).metadata;
+      await world.store.setFinalizers('Team', team, finalizers, { resourceVersion });
+    };
+    await hold('example.com/held');
+    await world.delete('Namespace', { name: NS });
+    assert.is(await world.condition('Organization', organization), 'False/NamespaceTerminating');
+    assert.is(await world.condition('Organization', organization, 'Stalled'), '-');
+    await hold();
+    await world.advance(2_000);
+    assert.is(await world.condition('Organization', organization), 'True/Succeeded');
+    assert.is((await world.get('Namespace', { name: NS })).metadata.deletionTimestamp, undefined);
+  }));
+
+test('what lies in a namespace of no Organization waits for one and says so', () =>
+  withWorld(async (world) => {
+    const [namespace, name] = ['gsv-org-nobody', 'lost'];
+    await world.apply('Namespace', { name: namespace }, {});
+    await world.apply('Project', { namespace, name }, {});
+    await world.apply('Wallet', { namespace, name }, {});
+    await world.apply('Team', { namespace, name }, { members: [], grants: [] });
+    await world.apply(
+      'Instance',
+      { namespace, name },
+      { projectRef: { name }, offeringRef: { name }, plan: 'starter', walletRef: { name } },
+    );
+    for (const kind of ['Project', 'Wallet', 'Team', 'Instance'] as const) {
+      assert.is(await world.condition(kind, { namespace, name }), 'False/OrganizationNotFound', kind);
+      assert.is(await world.condition(kind, { namespace, name }, 'Stalled'), '-', kind);
+    }
+  }));
+
 test('deleting a conflicting Organization leaves the foreign namespace alone', () =>
   withWorld(async (world) => {
     await world.apply('Namespace', { name: NS }, {});

@@ -1,6 +1,7 @@
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { NS, World } from '../../hack/testing/operator/world.ts';
+import { LedgerError } from '../../ledger/client.ts';
 
 const KEY = { namespace: NS, name: 'main' };
 
@@ -31,6 +32,29 @@ test('a Wallet opens the ledger’s wallet of its uid with its policy', () =>
     });
     assert.is(await world.condition('Wallet', KEY), 'True/Succeeded');
   }));
+
+test('a policy that the ledger refuses needs a person, who finds its words in the condition', async () => {
+  const world = await World.open();
+  const refuse = async (): Promise<never> => {
+    throw new LedgerError(422, 'invalid_request', 'debtPolicy.floor is too low', {});
+  };
+  try {
+    await world.start((doors) => ({
+      ...doors,
+      ledger: new Proxy(doors.ledger, {
+        get: (target, property) =>
+          property === 'putWallet' ? refuse : Reflect.get(target, property, target)?.bind?.(target),
+      }),
+    }));
+    await world.apply('Organization', { name: 'acme' }, { display: { title: 'Acme' } });
+    await world.apply('Wallet', KEY, {});
+    assert.is(await world.condition('Wallet', KEY, 'Stalled'), 'True/WalletInvalid');
+    const { status } = await world.get('Wallet', KEY);
+    assert.match(status?.conditions?.find(({ type }) => type === 'Ready')?.message ?? '', 'debtPolicy.floor');
+  } finally {
+    await world.close();
+  }
+});
 
 test('the balance snapshot follows the ledger at most once a minute', () =>
   withWallet(async (world) => {

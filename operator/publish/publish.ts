@@ -74,11 +74,9 @@ function parseFlow(bytes: Uint8Array): unknown {
     if (!Array.isArray(data?.nodes)) throw new TypeError('it has no data.nodes');
     return flow;
   } catch (cause) {
-    throw new PublishError(
-      'flow_unreadable',
-      `the flow is not a Langflow export in JSON: ${(cause as Error).message}`,
-      { cause },
-    );
+    // The JSON parser's message quotes the text, which may hold a secret.
+    const why = cause instanceof SyntaxError ? 'it is not JSON' : (cause as Error).message;
+    throw new PublishError('flow_unreadable', `the flow is not a Langflow export in JSON: ${why}`, { cause });
   }
 }
 
