@@ -75,6 +75,23 @@ test('causes are named as our own rules name them', async (t) => {
   ]);
 });
 
+test('a name or namespace that is a path is asked of nobody', async (t) => {
+  const { server, store } = await opened(t);
+  const spec = { members: [], grants: [] };
+  for (const key of [
+    { name: '../acme', namespace: 'gsv-org-acme' },
+    { name: 'buyers', namespace: 'gsv-org-acme/../gsv-org-globex' },
+    { name: 'buyers', namespace: '..' },
+  ]) {
+    assert.is(await codeOf(() => store.create('Team', { metadata: key, spec })), 'Invalid');
+    assert.is(await codeOf(() => store.apply('Team', { metadata: key, spec }, { fieldManager: 'test' })), 'Invalid');
+    assert.is(await store.get('Team', key), undefined);
+    await store.delete('Team', key);
+  }
+  assert.equal(await store.list('Team', { namespace: '../../secrets' }), []);
+  assert.equal(server.seen, []);
+});
+
 test('a missing object reads as undefined, a missing kind as an error', async (t) => {
   const { store } = await opened(t, NOT_FOUND, status(404, 'NotFound', 'could not find the requested resource'));
   assert.is(await store.get('Organization', KEY), undefined);

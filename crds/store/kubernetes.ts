@@ -85,6 +85,7 @@ export class KubernetesStore implements ResourceStore {
 
   async list<K extends Kind>(kind: K, { namespace, labels }: ListOptions = {}): Promise<KindMap[K][]> {
     this.#assertOpen();
+    if (namespace !== undefined && !nameable({ name: namespace })) return [];
     const selector = Object.entries(labels ?? {}).map(([name, value]) => `${name}=${value}`);
     const query = { limit: this.#options.pageSize ?? PAGE_SIZE, labelSelector: selector.join(',') || undefined };
     const found: KindMap[K][] = [];
@@ -223,7 +224,12 @@ export class KubernetesStore implements ResourceStore {
     const message = KINDS[kind].namespaced ? `a ${kind} lives in a namespace` : `a ${kind} has no namespace`;
     const wrong =
       KINDS[kind].namespaced === (key.namespace !== undefined) ? [] : [{ field: 'metadata.namespace', message }];
-    const causes = [...wrong, ...checkMetadata({ name: key.name })];
+    // Both enter the path of the call.
+    const place = checkMetadata({ name: key.namespace ?? 'default' }).map((cause) => ({
+      ...cause,
+      field: 'metadata.namespace',
+    }));
+    const causes = [...wrong, ...checkMetadata({ name: key.name }), ...place];
     const [first] = causes;
     if (first !== undefined) throw new StoreError('Invalid', `${kind} ${keyText(key)}: ${first.message}.`, causes);
   }
