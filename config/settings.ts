@@ -250,6 +250,25 @@ export const CATALOGUE = {
     doc: 'Token for the `token` login.',
     parse: secret,
   },
+  vaultRole: {
+    env: 'GSV_VAULT_ROLE',
+    used: ['operator', 'runner'],
+    doc: 'Role of the `kubernetes` login; absent = `gsv-operator`, `gsv-runner`.',
+    parse: text,
+  },
+  vaultAuthMount: {
+    env: 'GSV_VAULT_AUTH_MOUNT',
+    used: ['operator', 'runner'],
+    doc: 'Where the Kubernetes auth method is mounted, below `auth/`.',
+    parse: text,
+    fallback: 'kubernetes',
+  },
+  vaultCaFile: {
+    env: 'GSV_VAULT_CA_FILE',
+    used: ['operator', 'runner'],
+    doc: 'PEM file of the authorities to trust for Vault, instead of the system’s.',
+    parse: text,
+  },
   vaultMount: {
     env: 'GSV_VAULT_MOUNT',
     used: ['operator', 'runner'],

@@ -1,0 +1,91 @@
+/** Policies of Vault as text: pure, so that what a process may do is read and tested in one place. */
+import { type PolicyRule, SecretsError } from '../secrets.ts';
+
+/** As the development adapter; and none ends in a dot, which OpenBao refuses at the end of a path. */
+const SEGMENT = /^(?!\.)[\w.-]{0,252}[\w-]$/;
+/** A mount may lie deeper: `kv/agents`. */
+const MOUNT = /^[\w-]+(\/[\w-]+)*$/;
+const ACCESSOR = /^[\w-]{1,128}$/;
+
+/** The token role that the runner makes its sessions with; it admits policies `gsv-i-*` and nothing else. */
+export const SESSION_TOKEN_ROLE = 'gsv-run';
+
+/** @throws SecretsError `permission_denied` unless every segment is a plain name: no `..`, `%`, `+`, `*`, `{{` */
+export function checkVaultPath(path: string): void {
+  if (!path.split('/').every((segment) => SEGMENT.test(segment)))
+    throw new SecretsError(
+      'permission_denied',
+      'a secret path has segments of letters, digits, . _ - and none ends in .',
+    );
+}
+
+/** @throws SecretsError `permission_denied` */
+export function checkPolicyName(name: string): void {
+  // Vault folds policy names to lower case: two names that differ in case would be one policy.
+  if (!SEGMENT.test(name) || name !== name.toLowerCase())
+    throw new SecretsError('permission_denied', 'a policy name has lower-case letters, digits, . _ -');
+}
+
+/** @throws SecretsError `permission_denied` */
+export function checkMount(mount: string): void {
+  if (!MOUNT.test(mount)) throw new SecretsError('permission_denied', 'a mount has segments of letters, digits, _ -');
+}
+
+/**
+ * The port's rules for a KV v2 mount, where values lie below `data/` and whole secrets are removed
+ * below `metadata/`.
+ *
+ * @throws SecretsError `permission_denied` when a path is no plain path or prefix
+ */
+export function policyText(mount: string, rules: readonly PolicyRule[]): string {
+  checkMount(mount);
+  const stanzas = rules.flatMap(({ path, capabilities }) => {
+    checkVaultPath(path.replace(/\/?\*$/, ''));
+    const onData = capabilities.filter((capability) => capability !== 'delete');
+    return [
+      ...(onData.length > 0 ? [stanza(`${mount}/data/${path}`, onData)] : []),
+      ...(capabilities.includes('delete') ? [stanza(`${mount}/metadata/${path}`, ['delete'])] : []),
+    ];
+  });
+  return stanzas.join('\n');
+}
+
+/** The operator: writes and removes secrets, reads none; keeps the policies `gsv-i-*`. */
+export function operatorPolicy(mount: string): string {
+  checkMount(mount);
+  return [
+    stanza(`${mount}/data/t/*`, ['create', 'update']),
+    stanza(`${mount}/metadata/t/*`, ['read', 'list', 'delete']),
+    stanza('sys/policies/acl/gsv-i-*', ['create', 'update', 'delete']),
+  ].join('\n');
+}
+
+/** The runner: sets buyer secrets without reading them, and makes sessions that hold one Instance's policy. */
+export function runnerPolicy(mount: string): string {
+  checkMount(mount);
+  return [
+    stanza(`${mount}/data/t/*`, ['create', 'update']),
+    stanza(`auth/token/create/${SESSION_TOKEN_ROLE}`, ['create', 'update']),
+  ].join('\n');
+}
+
+/**
+ * One policy for every workload namespace: External Secrets, logged in with a service account of such a
+ * namespace, reads what lies below `t/<that namespace>/` and nothing else.
+ *
+ * @param accessor of the Kubernetes auth mount (`sys/auth`, field `accessor`)
+ */
+export function tenantPolicy(mount: string, accessor: string): string {
+  checkMount(mount);
+  if (!ACCESSOR.test(accessor)) throw new SecretsError('permission_denied', 'an accessor has letters, digits, _ -');
+  const namespace = `{{identity.entity.aliases.${accessor}.metadata.service_account_namespace}}`;
+  return [
+    stanza(`${mount}/data/t/${namespace}/*`, ['read']),
+    // External Secrets compares versions there; it never lists, so neighbours stay unknown.
+    stanza(`${mount}/metadata/t/${namespace}/*`, ['read']),
+  ].join('\n');
+}
+
+function stanza(path: string, capabilities: readonly string[]): string {
+  return `path "${path}" {\n  capabilities = [${capabilities.map((each) => `"${each}"`).join(', ')}]\n}\n`;
+}
