@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { parseAllDocuments } from 'yaml';
 import { CATALOGUE } from '../config/settings.ts';
-import { defaultPlatform, renderProject } from '../operator/render/render.ts';
+import { defaultPlatform, renderProject, rootApplicationName } from '../operator/render/render.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const FOLDER = join(ROOT, 'kustomize');
@@ -179,3 +179,43 @@ test('the root AppProject allows exactly the kinds of the platform root, and rol
   const allowed = [...spec.clusterResourceWhitelist, ...spec.namespaceResourceWhitelist].map(({ kind }) => kind);
   assert.equal(allowed.sort(), [...new Set([...kinds, 'Role', 'RoleBinding'])].sort());
 });
+
+interface RootSpec {
+  source: { path: string; directory: { include: string } };
+  syncPolicy: { automated: object; syncOptions: string[] };
+}
+
+test('sixteen root Applications share the platform root, each path to exactly one, and to the one the operator refreshes', () => {
+  const roots = ofKind('Application').map(({ metadata, spec }) => ({
+    name: metadata.name,
+    ...(spec as unknown as RootSpec),
+  }));
+  assert.is(roots.length, 16);
+  for (const { source, syncPolicy } of roots) {
+    assert.is(source.path, 'platform');
+    assert.ok(syncPolicy.syncOptions.includes('ServerSideApply=true'));
+    assert.equal(syncPolicy.automated, { prune: true, selfHeal: true, allowEmpty: true });
+  }
+  const project = { metadata: { name: 'default', uid: 'p' }, spec: {} };
+  const platform = defaultPlatform('https://git.example.com/r.git', 'main');
+  const used = new Set<string>();
+  for (let index = 0; index < 200; index += 1) {
+    const organization = { metadata: { name: `org-${index}`, uid: `o-${index}` } };
+    for (const path of renderProject({ organization, project, projects: [], platform }).keys()) {
+      if (!path.startsWith('platform/')) continue;
+      const names = roots.filter(({ source }) => matches(source.directory.include, path.slice('platform/'.length)));
+      assert.equal(
+        names.map(({ name }) => name),
+        [rootApplicationName(organization.metadata.name)],
+        path,
+      );
+      used.add(names[0]?.name ?? '');
+    }
+  }
+  assert.is(used.size, 16, 'every root has its share');
+});
+
+/** Argo CD's glob has no separator: a star runs over slashes, so the first character decides. */
+function matches(glob: string, path: string): boolean {
+  return new RegExp(`^${glob.replace(/\*+/g, '.*')}$`).test(path);
+}

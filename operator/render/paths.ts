@@ -35,6 +35,14 @@ export function shard(organization: string): string {
   return shortHash(label('Organization', organization, MAX_ORGANIZATION)).slice(0, 2);
 }
 
+/**
+ * The root Application that applies an Organization's part of `platform/`: one of sixteen, by the first digit
+ * of `<hh>`. kustomize/components/argocd ships them (docs/adr/0012-sharded-root-applications.md).
+ */
+export function rootApplicationName(organization: string): string {
+  return `gsv-platform-${shard(organization).charAt(0)}`;
+}
+
 /** What only the platform may create for an Organization. No trailing slash, like all paths here. */
 export function platformRoot(organization: string): string {
   return `platform/${shard(organization)}/${organization}`;

@@ -8,6 +8,7 @@ import { instanceFolder, organizationFolder, projectPlatformFolder, skeletonFold
 export { RenderError, type RenderErrorCode } from './errors.ts';
 export type { InstanceInput, OrganizationInput, ProjectInput } from './input.ts';
 export { renderInstance } from './instance.ts';
+export { rootApplicationName } from './paths.ts';
 export { defaultPlatform } from './platform.ts';
 export { renderOrganization, renderProject } from './project.ts';
 
