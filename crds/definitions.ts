@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
-import { GROUP, KINDS, type Kind } from './kinds.ts';
+import { GROUP, KINDS, type Kind, type OwnKind } from './kinds.ts';
+
+export type { OwnKind } from './kinds.ts';
 
 /** One entry of `x-kubernetes-validations`. */
 export interface Rule {
@@ -52,9 +54,7 @@ export interface Definition {
   };
 }
 
-/** A kind that one of our CRDs defines, as opposed to the core kinds that the store carries. */
-export type OwnKind = Exclude<Kind, 'Namespace'>;
-
+/** True for a kind that one of our CRDs defines, as opposed to those of others that the store carries. */
 export function isOwnKind(kind: Kind): kind is OwnKind {
   return KINDS[kind].apiVersion.startsWith(`${GROUP}/`);
 }

@@ -1,3 +1,4 @@
+import type * as f from './foreign.ts';
 import type * as g from './generated/kinds.ts';
 
 export const GROUP = 'store.gsv.dev';
@@ -41,6 +42,15 @@ export type Instance = Resource<g.InstanceSpec, g.InstanceStatus>;
 export type ApiKey = Resource<g.ApiKeySpec, g.ApiKeyStatus>;
 /** Core kinds that the store carries as they are. */
 export type Namespace = Resource<Record<string, unknown>, Record<string, unknown>>;
+export type Lease = Resource<f.LeaseSpec, Record<string, never>>;
+export type Event = Resource<f.EventSpec, Record<string, never>>;
+/** Kinds of others, which we only read; of an Application we also set annotations. */
+export type Application = Resource<f.ApplicationSpec, f.ApplicationStatus> & {
+  /** A sync that is asked for and has not begun. */
+  operation?: f.ApplicationOperation;
+};
+export type Deployment = Resource<f.DeploymentSpec, f.DeploymentStatus>;
+export type ExternalSecret = Resource<f.ExternalSecretSpec, f.ExternalSecretStatus>;
 
 /** Kind name -> object type: the keys of the resource store port. */
 export interface KindMap {
@@ -55,8 +65,17 @@ export interface KindMap {
   Instance: Instance;
   ApiKey: ApiKey;
   Namespace: Namespace;
+  Lease: Lease;
+  Event: Event;
+  Application: Application;
+  Deployment: Deployment;
+  ExternalSecret: ExternalSecret;
 }
 export type Kind = keyof KindMap;
+/** Kinds that others define. */
+export type ForeignKind = 'Namespace' | 'Lease' | 'Event' | 'Application' | 'Deployment' | 'ExternalSecret';
+/** Kinds that our CRDs define. */
+export type OwnKind = Exclude<Kind, ForeignKind>;
 
 export interface KindInfo {
   kind: Kind;
@@ -64,6 +83,8 @@ export interface KindInfo {
   plural: string;
   namespaced: boolean;
   shortName: string;
+  /** On the wire its fields stand beside `metadata`; the port keeps them in `spec`. */
+  flat?: true;
 }
 
 const ours = (kind: Kind, plural: string, namespaced: boolean, shortName: string): KindInfo => ({
@@ -71,6 +92,14 @@ const ours = (kind: Kind, plural: string, namespaced: boolean, shortName: string
   apiVersion: `${GROUP}/${VERSION}`,
   plural,
   namespaced,
+  shortName,
+});
+
+const foreign = (kind: ForeignKind, apiVersion: string, plural: string, shortName: string): KindInfo => ({
+  kind,
+  apiVersion,
+  plural,
+  namespaced: true,
   shortName,
 });
 
@@ -87,6 +116,11 @@ export const KINDS: { readonly [K in Kind]: KindInfo } = {
   Instance: ours('Instance', 'instances', true, 'gsvi'),
   ApiKey: ours('ApiKey', 'apikeys', true, 'gsvk'),
   Namespace: { kind: 'Namespace', apiVersion: 'v1', plural: 'namespaces', namespaced: false, shortName: 'ns' },
+  Lease: foreign('Lease', 'coordination.k8s.io/v1', 'leases', 'lease'),
+  Event: { ...foreign('Event', 'v1', 'events', 'ev'), flat: true },
+  Application: foreign('Application', 'argoproj.io/v1alpha1', 'applications', 'app'),
+  Deployment: foreign('Deployment', 'apps/v1', 'deployments', 'deploy'),
+  ExternalSecret: foreign('ExternalSecret', 'external-secrets.io/v1', 'externalsecrets', 'es'),
 };
 
 /** The namespace that holds an Organization's objects. */

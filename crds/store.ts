@@ -18,13 +18,16 @@ export interface ListOptions {
   labels?: Record<string, string>;
 }
 
+/** Which objects of a kind a cache holds; absent = all of them. */
+export type Selection = ListOptions;
+
 /**
  * A synced, read-only view of one kind, kept current by a watch. Objects are shared and deeply
  * frozen in spirit: a reader never changes them. It may be stale; writes are checked by
  * resourceVersion or are idempotent.
  */
 export interface ResourceCache<K extends Kind> {
-  /** Resolves once the first list is complete. */
+  /** Resolves once the first list is complete. For a kind that the API server does not know: once its CRD is there. */
   readonly synced: Promise<void>;
   get(key: Key): KindMap[K] | undefined;
   list(options?: ListOptions): KindMap[K][];
@@ -62,8 +65,12 @@ export interface ResourceStore {
   /** Live read. Undefined when it is not there. */
   get<K extends Kind>(kind: K, key: Key): Promise<KindMap[K] | undefined>;
   list<K extends Kind>(kind: K, options?: ListOptions): Promise<KindMap[K][]>;
-  /** The shared cache of a kind; the first call starts the watch. */
-  watch<K extends Kind>(kind: K): ResourceCache<K>;
+  /**
+   * The shared cache of what is selected of a kind; the first call starts the watch. An object that
+   * no longer fits the selection is gone for this cache. A kind whose CRD is not installed is an
+   * empty cache that is not synced; it fills when the CRD comes.
+   */
+  watch<K extends Kind>(kind: K, selection?: Selection): ResourceCache<K>;
   /** @throws StoreError AlreadyExists, Invalid, NotFound (namespace), Forbidden (namespace terminating) */
   create<K extends Kind>(kind: K, desired: Desired<K>): Promise<KindMap[K]>;
   /**
@@ -93,10 +100,22 @@ export interface ResourceStore {
     finalizers: string[],
     options: { resourceVersion: string },
   ): Promise<KindMap[K] | undefined>;
+  /**
+   * Sets these annotations and touches nothing else: the one write to a kind of others. Equal ones
+   * change nothing.
+   * @throws StoreError NotFound, Invalid
+   */
+  annotate(kind: 'Application', key: Key, annotations: Record<string, string>): Promise<void>;
   /** Marks for deletion, or removes at once when no finalizer holds it. Absent objects are no error, and neither is another object that has taken the name: with `uid` only the one that is meant goes. */
   delete(kind: Kind, key: Key, options?: { uid?: string }): Promise<void>;
   /** Ends watches and flushes. */
   close(): Promise<void>;
+}
+
+/** The same text for the same selection: the key of caches. */
+export function selectionText({ namespace = '', labels = {} }: Selection = {}): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return `${namespace}?${pairs.sort().join(',')}`;
 }
 
 /** `namespace/name`, or `name`: the key of queues and logs. */

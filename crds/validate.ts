@@ -8,7 +8,7 @@ export type { Cause } from './cel.ts';
 
 /** Refuses more than this many causes in one answer: a reader fixes the first few anyway. */
 const MAX_CAUSES = 32;
-/** Namespaces and all that is not ours: RFC 1123 label, as the API server checks it. */
+/** Namespaces: RFC 1123 label, as the API server checks it. */
 const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /**
@@ -20,7 +20,8 @@ const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
  * @returns the violated rules with the path of the field, e.g. `spec.plans[0].name`; none = valid
  */
 export function validateObject(kind: Kind, object: unknown, old?: unknown, observe?: Observer): Cause[] {
-  if (!isOwnKind(kind)) return coreKind(kind, object);
+  // The schemas of others are theirs to keep; names were checked with the rest of metadata.
+  if (!isOwnKind(kind)) return kind === 'Namespace' ? namespaceName(object) : [];
   const schema = schemaOf(kind);
   const broken = shape(checkOf(kind, 'object'), schema, object, '');
   if (broken.length > 0) return broken;
@@ -162,10 +163,10 @@ function visible(object: unknown): unknown {
   return { metadata: { name: metadata.name }, spec };
 }
 
-function coreKind(kind: Kind, object: unknown): Cause[] {
+function namespaceName(object: unknown): Cause[] {
   const name = (object as { metadata?: { name?: unknown } } | null)?.metadata?.name;
   if (typeof name === 'string' && LABEL.test(name)) return [];
-  return [{ field: 'metadata.name', message: `the name of a ${kind} must match ${LABEL.source}` }];
+  return [{ field: 'metadata.name', message: `the name of a Namespace must match ${LABEL.source}` }];
 }
 
 function unique(causes: Cause[]): Cause[] {

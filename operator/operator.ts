@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client';
 import type { Logger } from '../config/log.ts';
-import { KINDS, type Kind } from '../crds/kinds.ts';
+import { OWN_KINDS } from '../crds/definitions.ts';
 import { keyText, type ResourceStore } from '../crds/store.ts';
 import type { LedgerEvent } from '../ledger/client.ts';
 import { apiKeyController } from './controllers/api-key.ts';
@@ -131,7 +131,8 @@ function start(controllers: readonly Built[], store: ResourceStore, events: Even
   const subscriptions: (() => void)[] = [];
   let closed = false;
   const started = (async () => {
-    await Promise.all((Object.keys(KINDS) as Kind[]).map((kind) => store.watch(kind).synced));
+    // Those of others are watched by who needs them: a CRD that is not installed must not stop us.
+    await Promise.all([...OWN_KINDS, 'Namespace' as const].map((kind) => store.watch(kind).synced));
     if (closed) return;
     for (const { controller, watch } of controllers) {
       subscriptions.push(...watch());

@@ -1,6 +1,7 @@
 import { after, before, describe } from 'node:test';
 import type { ResourceStore } from '../store.ts';
 import { defined } from './contract-fixtures.ts';
+import { foreign } from './contract-foreign.ts';
 import { deleting, namespaces, reading, watching } from './contract-life.ts';
 import { refusing, statuses, writing } from './contract-writes.ts';
 
@@ -34,6 +35,7 @@ export function resourceStoreContract(name: string, open: () => Promise<Opened>,
     statuses(store);
     deleting(store);
     watching(store);
+    foreign(store);
     namespaces(store, options.emptiesNamespaces ?? true);
   });
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { isOwnKind } from '../definitions.ts';
 import { KINDS, type Kind, type KindMap, type ObjectMeta } from '../kinds.ts';
 import {
   type Desired,
@@ -9,7 +10,9 @@ import {
   type ListOptions,
   type ResourceCache,
   type ResourceStore,
+  type Selection,
   StoreError,
+  selectionText,
 } from '../store.ts';
 import { validateObject, validateStatus } from '../validate.ts';
 import { inKeyOrder, matches, WatchCache } from './cache.ts';
@@ -30,6 +33,12 @@ export interface EmbeddedStoreOptions {
   now?: () => Date;
 }
 
+/** A cache, and what it holds. */
+interface Watched {
+  selection: Selection;
+  cache: WatchCache<Kind>;
+}
+
 const CRD_RULES: Validation = { object: validateObject, status: validateStatus };
 
 /** Objects as anything may be: the kind is checked at the public methods, by their types. */
@@ -45,7 +54,7 @@ export class EmbeddedStore implements ResourceStore {
   readonly #now: () => Date;
   readonly #journal: Journal | undefined;
   readonly #objects = new Map<Kind, Map<string, Stored>>();
-  readonly #caches = new Map<Kind, WatchCache<Kind>>();
+  readonly #caches = new Map<Kind, Map<string, Watched>>();
   #resourceVersion: number;
   #closed = false;
 
@@ -83,14 +92,17 @@ export class EmbeddedStore implements ResourceStore {
     return inKeyOrder(found.filter((object) => matches(object, options))).map(copy);
   }
 
-  watch<K extends Kind>(kind: K): ResourceCache<K> {
+  watch<K extends Kind>(kind: K, selection: Selection = {}): ResourceCache<K> {
     this.#assertOpen();
-    let cache = this.#caches.get(kind);
-    if (cache === undefined) {
-      cache = new WatchCache([...this.#of(kind).values()].map((stored) => stored.object));
-      this.#caches.set(kind, cache);
+    const caches = this.#caches.get(kind) ?? new Map<string, Watched>();
+    this.#caches.set(kind, caches);
+    let watched = caches.get(selectionText(selection));
+    if (watched === undefined) {
+      const present = [...this.#of(kind).values()].map((stored) => stored.object);
+      watched = { selection, cache: new WatchCache(present.filter((object) => matches(object, selection))) };
+      caches.set(selectionText(selection), watched);
     }
-    return cache as unknown as ResourceCache<K>;
+    return watched.cache as unknown as ResourceCache<K>;
   }
 
   async create<K extends Kind>(kind: K, desired: Desired<K>): Promise<KindMap[K]> {
@@ -163,6 +175,16 @@ export class EmbeddedStore implements ResourceStore {
     return this.#collect(kind, next) ? undefined : copy(next as KindMap[K]);
   }
 
+  async annotate(kind: 'Application', key: Key, annotations: Record<string, string>): Promise<void> {
+    this.#assertOpen();
+    const { object, managers } = this.#existing(kind, key, undefined);
+    const present = object.metadata.annotations ?? {};
+    const metadata = { ...object.metadata, annotations: { ...present, ...annotations } };
+    if (isDeepStrictEqual(metadata.annotations, present)) return;
+    refuseInvalid(kind, key, checkMetadata(metadata));
+    this.#put(kind, { ...object, metadata } as Any, managers);
+  }
+
   async delete(kind: Kind, key: Key, options: { uid?: string } = {}): Promise<void> {
     this.#assertOpen();
     const stored = this.#of(kind).get(keyText(key));
@@ -175,7 +197,7 @@ export class EmbeddedStore implements ResourceStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const cache of this.#caches.values()) cache.stop();
+    for (const caches of this.#caches.values()) for (const { cache } of caches.values()) cache.stop();
     this.#journal?.close();
   }
 
@@ -262,8 +284,12 @@ export class EmbeddedStore implements ResourceStore {
     const stored = freeze({ object: { ...object, metadata } as Any, managers });
     this.#journal?.append({ resourceVersion, kind, put: stored });
     this.#resourceVersion = resourceVersion;
+    const before = this.#of(kind).get(keyText(metadata));
     this.#of(kind).set(keyText(metadata), stored);
-    this.#caches.get(kind)?.push(metadata, stored.object);
+    for (const { selection, cache } of this.#caches.get(kind)?.values() ?? []) {
+      if (matches(stored.object, selection)) cache.push(metadata, stored.object);
+      else if (before !== undefined && matches(before.object, selection)) cache.push(metadata, undefined);
+    }
     return stored.object;
   }
 
@@ -272,8 +298,11 @@ export class EmbeddedStore implements ResourceStore {
     const resourceVersion = this.#resourceVersion + 1;
     this.#journal?.append({ resourceVersion, kind, remove: key });
     this.#resourceVersion = resourceVersion;
+    const gone = this.#of(kind).get(keyText(key));
     this.#of(kind).delete(keyText(key));
-    this.#caches.get(kind)?.push(key, undefined);
+    for (const { selection, cache } of this.#caches.get(kind)?.values() ?? []) {
+      if (gone !== undefined && matches(gone.object, selection)) cache.push(key, undefined);
+    }
   }
 
   #markDeleted(kind: Kind, { object, managers }: Stored): void {
@@ -331,7 +360,7 @@ export class EmbeddedStore implements ResourceStore {
 
 /** `status.observedGeneration` has the CRD default -1: nobody has looked yet (kstatus). */
 function withDefaults(kind: Kind, status: object): object {
-  return kind === 'Namespace' ? status : { observedGeneration: -1, ...status };
+  return !isOwnKind(kind) ? status : { observedGeneration: -1, ...status };
 }
 
 function conflict(kind: Kind, key: Key): StoreError {

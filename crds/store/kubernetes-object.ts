@@ -19,18 +19,29 @@ export interface ServerObject {
   metadata: Omit<ObjectMeta, 'generation'> & { generation?: number; managedFields?: ManagedFields[] };
   spec?: unknown;
   status?: unknown;
+  [member: string]: unknown;
 }
+
+/** Members at the top of an object that the port keeps beside spec and status. */
+const MORE_MEMBERS: { readonly [K in Kind]?: readonly string[] } = { Application: ['operation'] };
 
 /**
  * The object as the port knows it: without `managedFields`, which are most of its bytes, with a kind
- * (lists leave it out) and a generation (core kinds do not count theirs).
+ * (lists leave it out), a generation (core kinds do not count theirs) and a spec.
  */
 export function fromServer<K extends Kind>(kind: K, given: unknown): KindMap[K] {
-  const { metadata, spec, status } = given as ServerObject;
+  const { apiVersion: _a, kind: _k, metadata, spec, status, ...top } = given as ServerObject;
   const { managedFields: _, generation = 1, ...rest } = metadata;
-  const { apiVersion } = KINDS[kind];
-  const object = { apiVersion, kind, metadata: { ...rest, generation }, spec: spec ?? {} };
-  return (status === undefined ? object : { ...object, status }) as unknown as KindMap[K];
+  const { apiVersion, flat } = KINDS[kind];
+  const more = (MORE_MEMBERS[kind] ?? []).filter((member) => top[member] !== undefined);
+  return {
+    apiVersion,
+    kind,
+    metadata: { ...rest, generation },
+    spec: flat ? top : (spec ?? {}),
+    ...(status === undefined ? {} : { status }),
+    ...Object.fromEntries(more.map((member) => [member, top[member]])),
+  } as unknown as KindMap[K];
 }
 
 /** Freezes objects for a cache, and lets them share the texts that they have in common. */

@@ -1,5 +1,6 @@
 import { after, test } from 'node:test';
 import * as assert from 'uvu/assert';
+import { installForeign } from '../../hack/cluster/definitions.ts';
 import { testCluster } from '../../hack/cluster/testing.ts';
 import type { KindMap } from '../kinds.ts';
 import type { StoreError } from '../store.ts';
@@ -8,6 +9,7 @@ import { defined, eventually, FINALIZER, makeNamespace, refused, unique } from '
 import { KubernetesStore } from './kubernetes.ts';
 
 const cluster = await testCluster();
+await installForeign(cluster.kubeconfig, 'Application');
 const open = (more: { pageSize?: number } = {}) => KubernetesStore.open({ kubeConfig: cluster.kubeconfig, ...more });
 
 resourceStoreContract('kubernetes', async () => {
@@ -142,6 +144,33 @@ test('a Namespace is read and written like our own kinds', async () => {
   await eventually('the cache has it', () => cache.get({ name })?.kind === 'Namespace');
   const again = await store.apply('Namespace', { metadata: { name, labels }, spec: {} }, { fieldManager: 'x' });
   assert.is(again.metadata.resourceVersion, made.metadata.resourceVersion);
+});
+
+test('a kind whose CRD is not installed is an empty cache that is named once and fills when the CRD comes', async () => {
+  const told: string[] = [];
+  const log = { debug: () => undefined, warn: (_: object, message: string) => void told.push(message) };
+  const early = await KubernetesStore.open({ kubeConfig: cluster.kubeconfig, log });
+  after(() => early.close());
+  const cache = early.watch('ExternalSecret');
+  let synced = false;
+  void cache.synced.then(() => {
+    synced = true;
+  });
+  await eventually('it is named', () => told.length > 0);
+  await refused('Unavailable', () => early.get('ExternalSecret', { namespace: 'default', name: 'absent' }));
+  await refused('Unavailable', () => early.list('ExternalSecret'));
+  // Our own kinds are not held up, and another try has failed meanwhile.
+  await early.watch('Organization').synced;
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  assert.is(synced, false);
+  assert.equal(cache.list(), []);
+  assert.equal(told, ['watching ExternalSecret: the API server does not know it; is its CRD installed?']);
+
+  await installForeign(cluster.kubeconfig, 'ExternalSecret');
+  const metadata = { namespace: 'default', name: unique('secret') };
+  await early.create('ExternalSecret', { metadata, spec: { target: { name: 'x' } } });
+  await cache.synced;
+  await eventually('the object is there', () => cache.get(metadata)?.spec.target?.name === 'x');
 });
 
 test('after close a call is Unavailable, and caches can still be read', async () => {

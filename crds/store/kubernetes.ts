@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isOwnKind } from '../definitions.ts';
-import { KINDS, type Kind, type KindMap } from '../kinds.ts';
+import { KINDS, type Kind, type KindMap, type NewMeta } from '../kinds.ts';
 import {
   type Desired,
   type Key,
@@ -8,7 +8,9 @@ import {
   type ListOptions,
   type ResourceCache,
   type ResourceStore,
+  type Selection,
   StoreError,
+  selectionText,
 } from '../store.ts';
 import { type Call, KubernetesApi } from './kubernetes-api.ts';
 import { KubernetesConnection } from './kubernetes-connection.ts';
@@ -55,7 +57,7 @@ const SILENT: StoreLog = { debug: () => undefined, warn: () => undefined };
 export class KubernetesStore implements ResourceStore {
   readonly #api: KubernetesApi;
   readonly #options: KubernetesStoreOptions;
-  readonly #reflectors = new Map<Kind, Reflector<Kind>>();
+  readonly #reflectors = new Map<string, Reflector<Kind>>();
 
   private constructor(api: KubernetesApi, options: KubernetesStoreOptions) {
     this.#api = api;
@@ -86,8 +88,7 @@ export class KubernetesStore implements ResourceStore {
   async list<K extends Kind>(kind: K, { namespace, labels }: ListOptions = {}): Promise<KindMap[K][]> {
     this.#assertOpen();
     if (namespace !== undefined && !nameable({ name: namespace })) return [];
-    const selector = Object.entries(labels ?? {}).map(([name, value]) => `${name}=${value}`);
-    const query = { limit: this.#options.pageSize ?? PAGE_SIZE, labelSelector: selector.join(',') || undefined };
+    const query = { limit: this.#options.pageSize ?? PAGE_SIZE, labelSelector: selector(labels) };
     const found: KindMap[K][] = [];
     let next: string | undefined;
     do {
@@ -102,14 +103,16 @@ export class KubernetesStore implements ResourceStore {
     return found;
   }
 
-  watch<K extends Kind>(kind: K): ResourceCache<K> {
+  watch<K extends Kind>(kind: K, selection: Selection = {}): ResourceCache<K> {
     this.#assertOpen();
-    let reflector = this.#reflectors.get(kind);
+    const id = `${kind} ${selectionText(selection)}`;
+    let reflector = this.#reflectors.get(id);
     if (reflector === undefined) {
       const { log = SILENT, random = Math.random, silenceMs, pageSize } = this.#options;
-      const path = collection(kind, undefined);
-      reflector = new Reflector({ kind, api: this.#api, path, log, random, silenceMs, pageSize });
-      this.#reflectors.set(kind, reflector);
+      const path = collection(kind, selection.namespace);
+      const labelSelector = selector(selection.labels);
+      reflector = new Reflector({ kind, api: this.#api, path, labelSelector, log, random, silenceMs, pageSize });
+      this.#reflectors.set(id, reflector);
     }
     return reflector as unknown as ResourceCache<K>;
   }
@@ -133,6 +136,10 @@ export class KubernetesStore implements ResourceStore {
   ): Promise<KindMap[K]> {
     this.#assertOpen();
     this.#checkName(kind, desired.metadata);
+    if (kind === 'Event' && resourceVersion === undefined) {
+      // Written whole, by one writer, and often: it is not read before.
+      return fromServer(kind, await this.#apply(kind, document(kind, desired), fieldManager, ''));
+    }
     const live = await this.#ours(kind, desired.metadata, {
       fieldManager,
       part: 'spec',
@@ -144,7 +151,10 @@ export class KubernetesStore implements ResourceStore {
     const metadata = {
       ...desired.metadata,
       ...(finalizers.length > 0 ? { finalizers } : {}),
-      ...(resourceVersion === undefined ? {} : { resourceVersion: live?.metadata.resourceVersion }),
+      // The uid, too: some core kinds (Lease) are created by an apply with a version when they are gone.
+      ...(resourceVersion === undefined || live === undefined
+        ? {}
+        : { resourceVersion: live.metadata.resourceVersion, uid: live.metadata.uid }),
     };
     const applied = await this.#apply(kind, { ...document(kind, desired), metadata }, fieldManager, '');
     return fromServer(kind, applied);
@@ -192,6 +202,17 @@ export class KubernetesStore implements ResourceStore {
     })) as ServerObject;
     const gone = patched.metadata.deletionTimestamp !== undefined && list.length === 0;
     return gone ? undefined : fromServer(kind, patched);
+  }
+
+  async annotate(kind: 'Application', key: Key, annotations: Record<string, string>): Promise<void> {
+    this.#assertOpen();
+    if (!nameable(key)) throw this.#nobody(kind, key);
+    await this.#call(`${kind} ${keyText(key)}`, 'PATCH', item(kind, key), {
+      query: { fieldManager: CREATOR },
+      contentType: MERGE,
+      body: { metadata: { annotations } },
+      repeat: 'always',
+    });
   }
 
   async delete(kind: Kind, key: Key, options: { uid?: string } = {}): Promise<void> {
@@ -328,11 +349,23 @@ function keyOf({ name, namespace }: Key): Key {
   return namespace === undefined ? { name } : { name, namespace };
 }
 
-function document<K extends Kind>(kind: K, { metadata, spec }: Desired<K>) {
+/** An object that is to be sent. */
+interface Document {
+  metadata: NewMeta;
+  [member: string]: unknown;
+}
+
+function document<K extends Kind>(kind: K, { metadata, spec }: Desired<K>): Document {
   const { name, namespace, labels, annotations, finalizers } = metadata;
-  const given = { name, namespace, labels, annotations, finalizers };
+  const given = { name, namespace, labels, annotations, finalizers } as NewMeta;
+  const { apiVersion, flat } = KINDS[kind];
   const empty = !isOwnKind(kind) && isDeepStrictEqual(spec, {});
-  return { apiVersion: KINDS[kind].apiVersion, kind, metadata: given, ...(empty ? {} : { spec }) };
+  return { apiVersion, kind, metadata: given, ...(flat ? spec : empty ? {} : { spec }) };
+}
+
+function selector(labels: Record<string, string> = {}): string | undefined {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return pairs.length > 0 ? pairs.join(',') : undefined;
 }
 
 function collection(kind: Kind, namespace: string | undefined): string {

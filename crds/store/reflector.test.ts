@@ -205,3 +205,34 @@ test('objects of the cache are frozen, share their texts and have no managedFiel
   } as typeof a);
   assert.throws(() => Object.assign(a?.spec.display ?? {}, { title: 'changed' }), /read only/);
 });
+
+test('a kind that the server does not know is told once, asked for with pauses, and followed when it comes', async (t) => {
+  const server = await ScriptedServer.start();
+  const missing = status(404, 'NotFound', 'the server could not find the requested resource');
+  server.calls.push(missing, missing, page([object('a', '3')], '5'));
+  const told: string[] = [];
+  const store = await KubernetesStore.open({
+    kubeConfig: server.kubeconfig,
+    random: () => 0,
+    log: { debug: () => undefined, warn: (_, message) => void told.push(message) },
+  });
+  t.after(async () => {
+    await store.close();
+    await server.close();
+  });
+  const cache = store.watch('Application', { namespace: 'argocd', labels: { owner: 'us', part: 'p' } });
+  await cache.synced;
+  assert.equal(
+    cache.list().map(({ metadata }) => metadata.name),
+    ['a'],
+  );
+  assert.equal(told, [
+    'watching Application: the API server does not know it; is its CRD installed?',
+    'watching Application: the API server knows the kind now',
+  ]);
+  await eventually('the watch is there', () => server.watchesSeen.length === 1);
+  for (const { path, query } of server.seen) {
+    assert.is(path, '/apis/argoproj.io/v1alpha1/namespaces/argocd/applications');
+    assert.is(query.labelSelector, 'owner=us,part=p');
+  }
+});

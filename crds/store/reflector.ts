@@ -29,8 +29,10 @@ export interface StoreLog {
 export interface ReflectorOptions<K extends Kind> {
   kind: K;
   api: KubernetesApi;
-  /** Path of the collection, over all namespaces. */
+  /** Path of the collection, of one namespace or over all. */
   path: string;
+  /** Only objects with these labels, e.g. `a=b,c=d`. */
+  labelSelector?: string | undefined;
   log: StoreLog;
   random: () => number;
   silenceMs?: number | undefined;
@@ -58,6 +60,8 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
   #version: string | undefined;
   #failures = 0;
   #expirations = 0;
+  /** The server does not know the kind: this is told once, not at every try. */
+  #unknown = false;
   /** The pages of the last list grew old before the last of them: then the next comes in one piece. */
   #whole = false;
 
@@ -95,6 +99,8 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
         if (this.#version === undefined) {
           this.#version = await this.#list();
           this.#whole = false;
+          if (this.#unknown) log.warn({ kind }, `watching ${kind}: the API server knows the kind now`);
+          this.#unknown = false;
           this.#markSynced();
         }
         await this.#watch(this.#version);
@@ -105,12 +111,21 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
         if (problem.expired) this.#expirations += 1;
         // A server that says 410 is well again: what went wrong before it came back does not count.
         this.#failures = problem.expired ? this.#expirations : this.#failures + 1;
-        const fields = { kind, reason: problem.reason, status: problem.status, failures: this.#failures };
-        if (problem.expired || problem.reason === 'Silent') log.debug(fields, problem.message);
-        else log.warn(fields, `watching ${kind}: ${problem.message}`);
+        this.#tell(problem);
         await this.#pause(problem.retryAfterMs);
       }
     }
+  }
+
+  #tell(problem: ApiError): void {
+    const { kind, log } = this.#options;
+    const fields = { kind, reason: problem.reason, status: problem.status, failures: this.#failures };
+    const known = this.#unknown;
+    this.#unknown = problem.status === 404;
+    if (problem.expired || problem.reason === 'Silent' || (known && this.#unknown)) log.debug(fields, problem.message);
+    else if (this.#unknown)
+      log.warn(fields, `watching ${kind}: the API server does not know it; is its CRD installed?`);
+    else log.warn(fields, `watching ${kind}: ${problem.message}`);
   }
 
   /** Lists all pages into the cache. @returns the version that the list shows */
@@ -132,13 +147,13 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
   }
 
   async *#pages(): AsyncGenerator<Page> {
-    const { api, path, pageSize = PAGE_SIZE } = this.#options;
+    const { api, path, labelSelector, pageSize = PAGE_SIZE } = this.#options;
     const get = (query: Record<string, string | number | undefined>): Promise<Page> =>
       api.call('GET', path, { query, timeoutMs: LIST_TIMEOUT_MS, repeat: 'always' }) as Promise<Page>;
     let next: string | undefined;
     do {
       try {
-        const page: Page = await get({ limit: this.#whole ? undefined : pageSize, continue: next });
+        const page: Page = await get({ limit: this.#whole ? undefined : pageSize, labelSelector, continue: next });
         next = page.metadata?.continue || undefined;
         yield page;
       } catch (error) {
@@ -149,10 +164,10 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
   }
 
   async #watch(from: string): Promise<void> {
-    const { api, path, random, silenceMs = SILENCE_MS } = this.#options;
+    const { api, path, labelSelector, random, silenceMs = SILENCE_MS } = this.#options;
     const started = Date.now();
     const timeoutSeconds = Math.round(WATCH_SECONDS * (1 + random()));
-    const query = { resourceVersion: from, allowWatchBookmarks: true, timeoutSeconds };
+    const query = { resourceVersion: from, labelSelector, allowWatchBookmarks: true, timeoutSeconds };
     for await (const event of api.watch(path, query, silenceMs)) {
       if (this.#stopped) return;
       this.#version = this.#follow(event);
@@ -197,9 +212,9 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
   }
 }
 
-/** Whether only a new list helps: the version is too old, or one that this server has not reached. */
+/** Whether only a new list helps: the version is too old, one that this server has not reached, or the kind is gone. */
 function outdated(error: ApiError): boolean {
-  if (error.expired || error.reason === 'Malformed') return true;
+  if (error.expired || error.status === 404 || error.reason === 'Malformed') return true;
   return error.causes.some((cause) => cause.reason === 'ResourceVersionTooLarge');
 }
 

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parse } from 'yaml';
-import type { Definition } from '../../crds/definitions.ts';
+import type { Definition, Schema } from '../../crds/definitions.ts';
+import { type ForeignKind, KINDS } from '../../crds/kinds.ts';
 import { KubernetesApi } from '../../crds/store/kubernetes-api.ts';
 import { KubernetesConnection } from '../../crds/store/kubernetes-connection.ts';
 import { ApiError } from '../../crds/store/kubernetes-errors.ts';
@@ -27,14 +28,47 @@ export async function installDefinitions(kubeconfig: string): Promise<Installed[
   const api = new KubernetesApi(new KubernetesConnection(kubeconfig));
   try {
     const files = globSync('*.yaml', { cwd: FOLDER }).filter((file) => file !== 'kustomization.yaml');
-    return await Promise.all(files.sort().map((file) => install(api, join(FOLDER, file))));
+    const read = async (file: string) => parse(await readFile(join(FOLDER, file), 'utf8')) as Definition;
+    return await Promise.all(files.sort().map(async (file) => install(api, await read(file))));
   } finally {
     await api.close();
   }
 }
 
-async function install(api: KubernetesApi, file: string): Promise<Installed> {
-  const definition = parse(await readFile(file, 'utf8')) as Definition;
+/**
+ * Installs a CRD for kinds of others that has their name and none of their schema, for tests of what
+ * we do with such objects.
+ */
+export async function installForeign(kubeconfig: string, ...kinds: ForeignKind[]): Promise<void> {
+  const api = new KubernetesApi(new KubernetesConnection(kubeconfig));
+  try {
+    await Promise.all(kinds.map((kind) => install(api, foreignDefinition(kind))));
+  } finally {
+    await api.close();
+  }
+}
+
+function foreignDefinition(kind: ForeignKind): Definition {
+  const { apiVersion, plural, shortName } = KINDS[kind];
+  const [group = '', versionName = ''] = apiVersion.split('/');
+  const singular = kind.toLowerCase();
+  const names = { kind, plural, singular, shortNames: [shortName], categories: [] };
+  const anything: Schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+  const version = { name: versionName, served: true, storage: true, schema: { openAPIV3Schema: anything } };
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      scope: 'Namespaced',
+      names,
+      versions: [version],
+    },
+  } as unknown as Definition;
+}
+
+async function install(api: KubernetesApi, definition: Definition): Promise<Installed> {
   const { name } = definition.metadata;
   await api.call('PATCH', `${COLLECTION}/${name}`, {
     query: { fieldManager: 'gsv-cluster', force: true, fieldValidation: 'Strict' },

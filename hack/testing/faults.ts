@@ -1,5 +1,13 @@
 import type { Kind, KindMap } from '../../crds/kinds.ts';
-import { type Key, keyText, type ListOptions, type ResourceCache, type ResourceStore } from '../../crds/store.ts';
+import {
+  type Key,
+  keyText,
+  type ListOptions,
+  type ResourceCache,
+  type ResourceStore,
+  type Selection,
+  selectionText,
+} from '../../crds/store.ts';
 
 /** What goes wrong. The same plan over the same calls goes wrong at the same places. */
 export interface FaultPlan {
@@ -48,7 +56,7 @@ export class FaultyStore implements ResourceStore {
   readonly #inner: ResourceStore;
   readonly #plan: FaultPlan;
   readonly #random: () => number;
-  readonly #caches = new Map<Kind, FaultyCache<Kind>>();
+  readonly #caches = new Map<string, FaultyCache<Kind>>();
   #writes = 0;
 
   constructor(inner: ResourceStore, plan: FaultPlan) {
@@ -77,15 +85,16 @@ export class FaultyStore implements ResourceStore {
     return this.#inner.list(kind, options);
   }
 
-  watch<K extends Kind>(kind: K): ResourceCache<K> {
+  watch<K extends Kind>(kind: K, selection?: Selection): ResourceCache<K> {
     this.#assertAlive();
-    let cache = this.#caches.get(kind);
+    const id = `${kind} ${selectionText(selection)}`;
+    let cache = this.#caches.get(id);
     if (cache === undefined) {
-      cache = new FaultyCache(this.#inner.watch<Kind>(kind), {
+      cache = new FaultyCache(this.#inner.watch<Kind>(kind, selection), {
         dropped: () => this.#happens('droppedEvents'),
         stale: () => this.#happens('staleReads'),
       });
-      this.#caches.set(kind, cache);
+      this.#caches.set(id, cache);
     }
     return cache as unknown as ResourceCache<K>;
   }
@@ -94,6 +103,7 @@ export class FaultyStore implements ResourceStore {
   apply: ResourceStore['apply'] = (...call) => this.#write(() => this.#inner.apply(...call));
   applyStatus: ResourceStore['applyStatus'] = (...call) => this.#write(() => this.#inner.applyStatus(...call));
   setFinalizers: ResourceStore['setFinalizers'] = (...call) => this.#write(() => this.#inner.setFinalizers(...call));
+  annotate: ResourceStore['annotate'] = (...call) => this.#write(() => this.#inner.annotate(...call));
   delete: ResourceStore['delete'] = (...call) => this.#write(() => this.#inner.delete(...call));
 
   async close(): Promise<void> {

@@ -9,7 +9,7 @@ import {
   type Outcome,
   type Reason,
 } from '../../crds/conditions.ts';
-import type { Kind, KindMap } from '../../crds/kinds.ts';
+import type { KindMap, OwnKind } from '../../crds/kinds.ts';
 import { type Key, keyText, parseKey, type ResourceCache, type ResourceStore, StoreError } from '../../crds/store.ts';
 import { type Clock, rfc3339 } from './clock.ts';
 import type { Result } from './controller.ts';
@@ -27,8 +27,8 @@ interface Observed {
 
 /** Kinds with conditions in status: those that a controller can be written for. */
 export type Reconciled = {
-  [K in Kind]: NonNullable<KindMap[K]['status']> extends Observed ? K : never;
-}[Kind];
+  [K in OwnKind]: NonNullable<KindMap[K]['status']> extends Observed ? K : never;
+}[OwnKind];
 
 /** What steps may set in status; conditions and observedGeneration follow from the outcome. */
 export type StatusFields<K extends Reconciled> = {

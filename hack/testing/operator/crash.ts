@@ -4,7 +4,7 @@ type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git' | 'del
 
 /** Calls that change something outside the process. */
 const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
-  store: new Set(['create', 'apply', 'applyStatus', 'setFinalizers', 'delete']),
+  store: new Set(['create', 'apply', 'applyStatus', 'setFinalizers', 'annotate', 'delete']),
   ledger: new Set(['putWallet', 'closeWallet', 'claimFulfilment']),
   secrets: new Set(['putPolicy', 'deletePolicy', 'write', 'destroyTree']),
   blobs: new Set(),

@@ -191,7 +191,7 @@ function counted(store: ResourceStore, writes: string[]): ResourceStore {
   return {
     get: (kind, key) => store.get(kind, key),
     list: (kind, options) => store.list(kind, options),
-    watch: (kind) => store.watch(kind),
+    watch: (kind, selection) => store.watch(kind, selection),
     close: async () => {},
     create: (kind, desired) => {
       note('create', kind, desired.metadata.name);
@@ -208,6 +208,10 @@ function counted(store: ResourceStore, writes: string[]): ResourceStore {
     setFinalizers: (kind, key, finalizers, options) => {
       note('finalizers', kind, key.name);
       return store.setFinalizers(kind, key, finalizers, options);
+    },
+    annotate: (kind, key, annotations) => {
+      note('annotate', kind, key.name);
+      return store.annotate(kind, key, annotations);
     },
     delete: (kind, key, options) => {
       note('delete', kind, key.name);
