@@ -263,6 +263,13 @@ export const CATALOGUE = {
     parse: text,
     fallback: 'kubernetes',
   },
+  vaultJwtFile: {
+    env: 'GSV_VAULT_JWT_FILE',
+    used: ['operator', 'runner'],
+    doc: 'Service account token for the `kubernetes` login; in a cluster a projected one whose audience is Vault’s.',
+    parse: text,
+    fallback: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+  },
   vaultCaFile: {
     env: 'GSV_VAULT_CA_FILE',
     used: ['operator', 'runner'],

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
+import { waitsForItsApiServer } from '../hack/testing/lonely-process.ts';
 
 const SETTINGS = {
   GSV_LEDGER_URL: 'http://127.0.0.1:9',
@@ -28,7 +29,7 @@ for (const [reason, env, says] of [
     /GSV_LOG_LEVEL must.*GSV_GATEWAY_PORT must.*GSV_GATEWAY_ROLE must.*GSV_SALEOR_SHOPS must/s,
   ],
   ['embedded resources', { ...SETTINGS, GSV_RESOURCES: 'embedded' }, /npm run quickstart/],
-  ['resources in Kubernetes', SETTINGS, /GSV_RESOURCES=kubernetes: the gateway is not wired.*npm run quickstart/],
+  ['a kubeconfig that is not there', { ...SETTINGS, KUBECONFIG: '/does/not/exist' }, /No Kubernetes/],
 ] as const)
   test(`the process refuses ${reason} with a sentence`, async () => {
     const { code, stderr } = await start(env);
@@ -36,3 +37,6 @@ for (const [reason, env, says] of [
     assert.match(stderr, says);
     assert.not.match(stderr, /canary/);
   });
+
+test('with its API server away it lives, is not ready, says why, and stops when told', () =>
+  waitsForItsApiServer(join(import.meta.dirname, 'main.ts'), SETTINGS));

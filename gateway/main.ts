@@ -1,31 +1,60 @@
-import { createLogger } from '../config/log.ts';
+import { type Frame, runProcess, type Service } from '../config/process.ts';
 import { loadSettings, SettingsError, settingsOf } from '../config/settings.ts';
+import { KubernetesStore } from '../crds/store/kubernetes.ts';
+import { LedgerClient } from '../ledger/client.ts';
+import { createGateway } from './app.ts';
+import { commercePlugin } from './commerce/plugin.ts';
+import { remoteShopKeys } from './commerce/signature.ts';
+import { TicketBooth } from './ticket.ts';
 
-/**
- * The edge as a process of its own. It needs a resource store that other processes share. The adapter
- * for that is `crds/store/kubernetes.ts`; this process does not open it yet, so it says so instead of
- * starting something that cannot serve. The quickstart builds the edge with `createGateway`.
- */
-function main(): number {
-  try {
-    const { resources, logLevel } = settings();
-    const log = createLogger({ part: 'gateway', level: logLevel });
-    log.fatal({ code: 'resources_unavailable' }, sentence(resources));
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-  }
-  return 1;
-}
+/** Longer than the edge waits for its own runs, and than its load balancer needs to look elsewhere. Milliseconds. */
+const DRAIN_MS = 45_000;
 
+/** @throws SettingsError */
 function settings() {
-  return loadSettings(settingsOf('gateway'), ['ledgerUrl', 'ledgerToken', 'runnerUrl', 'ticketKey', 'oidcIssuer']);
+  const read = loadSettings(settingsOf('gateway'), [
+    'ledgerUrl',
+    'ledgerToken',
+    'runnerUrl',
+    'ticketKey',
+    'oidcIssuer',
+  ]);
+  if (read.resources === 'embedded')
+    throw new SettingsError([
+      'GSV_RESOURCES=embedded is the quickstart’s own: several processes cannot share it; run npm run quickstart',
+    ]);
+  return read;
 }
 
-function sentence(resources: 'kubernetes' | 'embedded'): string {
-  return resources === 'embedded'
-    ? 'GSV_RESOURCES=embedded is the quickstart’s own: several processes cannot share it; run npm run quickstart'
-    : 'GSV_RESOURCES=kubernetes: the gateway is not wired to the Kubernetes adapter yet; run npm run quickstart';
+/** The edge as a process of its own: custom resources from Kubernetes, the book from the ledger. */
+async function start(read: ReturnType<typeof settings>, { log, registry }: Frame): Promise<Service> {
+  const store = await KubernetesStore.open({ log });
+  const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });
+  const shops = read.saleorShops ?? [];
+  const gateway = await createGateway({
+    store,
+    ledger,
+    registry,
+    log,
+    booth: new TicketBooth(() => read.ticketKey.reveal()),
+    runnerUrl: read.runnerUrl,
+    oidc: { issuer: read.oidcIssuer, audience: read.oidcAudience },
+    publicUrl: read.publicUrl,
+    role: read.gatewayRole,
+    host: read.gatewayHost,
+    port: read.gatewayPort,
+    plugins: shops.length === 0 ? [] : [commercePlugin({ shops, keys: remoteShopKeys() })],
+  });
+  log.info({ url: gateway.url, role: read.gatewayRole, shops: shops.length }, 'gateway listens');
+  if (shops.length === 0) log.info('GSV_SALEOR_SHOPS is not set: commerce is off');
+  return {
+    ready: () => gateway.ready(),
+    close: async () => {
+      await gateway.close();
+      await store.close();
+      await ledger.close();
+    },
+  };
 }
 
-process.exitCode = main();
+process.exit(await runProcess({ part: 'gateway', settings, start, drainMs: DRAIN_MS }));

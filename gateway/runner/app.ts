@@ -50,6 +50,8 @@ export interface RunnerOptions {
 
 export interface RunnerServer {
   url: string;
+  /** True once the resource caches are complete. */
+  ready(): boolean;
   /** Takes no new runs, waits until those in progress are settled, then closes. */
   close(): Promise<void>;
 }
@@ -72,12 +74,13 @@ export async function createRunner(options: RunnerOptions): Promise<RunnerServer
   addRunRoutes(app, { booth, runs });
   addSecretRoute(app, { booth, bindings, secrets });
   addProbeRoute(app, { probeKey, bindings, flows, runtime, secrets, log });
-  const synced = addHealthRoutes(app, bindings);
+  const health = addHealthRoutes(app, bindings);
 
   await app.listen({ port: options.port ?? 0, host: options.host ?? '127.0.0.1' });
-  synced.catch((error: unknown) => log.error({ err: error }, 'the resource caches do not fill'));
+  health.synced.catch((error: unknown) => log.error({ err: error }, 'the resource caches do not fill'));
   return {
     url: baseUrl(app),
+    ready: health.ready,
     close: async () => {
       await runs.drain();
       await app.close();
@@ -87,7 +90,10 @@ export async function createRunner(options: RunnerOptions): Promise<RunnerServer
 }
 
 /** Ready once the caches are: a runtime that is down answers runs with its own, typed problem. */
-function addHealthRoutes(app: FastifyInstance, bindings: Bindings): Promise<void> {
+function addHealthRoutes(
+  app: FastifyInstance,
+  bindings: Bindings,
+): { synced: Promise<void>; ready: () => boolean } {
   let ready = false;
   const synced = bindings.synced().then(() => {
     ready = true;
@@ -98,7 +104,7 @@ function addHealthRoutes(app: FastifyInstance, bindings: Bindings): Promise<void
       .status(ready ? 200 : 503)
       .send(ready ? { ready } : { ready, reasons: ['the resource caches are not synced'] }),
   );
-  return synced;
+  return { synced, ready: () => ready };
 }
 
 function baseUrl(app: FastifyInstance): string {

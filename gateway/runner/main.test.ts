@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
+import { waitsForItsApiServer } from '../../hack/testing/lonely-process.ts';
 
 const SETTINGS = {
   GSV_LEDGER_URL: 'http://127.0.0.1:7101',
@@ -9,6 +10,8 @@ const SETTINGS = {
   GSV_TICKET_KEY: 'ticket-key-canary'.repeat(2),
   GSV_RUNNER_PROBE_KEY: 'probe-key-canary',
   GSV_RUNTIME_URL: 'http://127.0.0.1:7860',
+  GSV_RUNTIME_KEY: 'runtime-key-canary',
+  GSV_VAULT_ADDR: 'http://127.0.0.1:8200',
   GSV_ARTIFACTS_URL: 'file:///artifacts',
 };
 
@@ -32,7 +35,16 @@ const REFUSALS: { reason: string; env: Record<string, string>; says: RegExp }[] 
     env: { ...SETTINGS, GSV_RESOURCES: 'embedded' },
     says: /GSV_RESOURCES=embedded .*quickstart/,
   },
-  { reason: 'Kubernetes, which it is not wired to yet', env: SETTINGS, says: /GSV_RESOURCES=kubernetes: .*not wired/ },
+  {
+    reason: 'a kubeconfig that is not there',
+    env: { ...SETTINGS, KUBECONFIG: '/does/not/exist' },
+    says: /No Kubernetes/,
+  },
+  {
+    reason: 'a store for artifacts that is not offered',
+    env: { ...SETTINGS, GSV_ARTIFACTS_URL: 'ftp://x/y' },
+    says: /ftp:\/\/ is not offered/,
+  },
 ];
 
 for (const { reason, env, says } of REFUSALS) {
@@ -43,3 +55,6 @@ for (const { reason, env, says } of REFUSALS) {
     assert.not.match(stderr, /canary/);
   });
 }
+
+test('with its API server away it lives, is not ready, says why, and stops when told', () =>
+  waitsForItsApiServer(join(import.meta.dirname, 'main.ts'), { ...SETTINGS, GSV_RUNNER_PORT: '0' }));

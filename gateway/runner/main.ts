@@ -1,32 +1,61 @@
-import { createLogger } from '../../config/log.ts';
+import { openBlobStore } from '../../config/artifacts.ts';
+import { type Frame, runProcess, type Service } from '../../config/process.ts';
+import { openVault } from '../../config/secrets/open.ts';
 import { loadSettings, SettingsError, settingsOf } from '../../config/settings.ts';
+import { KubernetesStore } from '../../crds/store/kubernetes.ts';
+import { LedgerClient } from '../../ledger/client.ts';
+import { TicketBooth } from '../ticket.ts';
+import { createRunner } from './app.ts';
 
-/**
- * The runner as its own process. It needs a resource store that other processes share. The adapter for
- * that is `crds/store/kubernetes.ts`; this process does not open it yet, so it says so and exits.
- * `npm run quickstart` runs the same runner inside itself.
- */
-function main(): number {
-  const log = createLogger({ part: 'runner' });
-  try {
-    const settings = loadSettings(settingsOf('runner'), [
-      'ledgerUrl',
-      'ledgerToken',
-      'ticketKey',
-      'runnerProbeKey',
-      'runtimeUrl',
-      'artifactsUrl',
+/** The longest run that a contract may ask for, its drain and its settlement. Milliseconds. */
+const DRAIN_MS = 140_000;
+
+/** @throws SettingsError */
+function settings() {
+  const read = loadSettings(settingsOf('runner'), [
+    'ledgerUrl',
+    'ledgerToken',
+    'ticketKey',
+    'runnerProbeKey',
+    'vaultAddr',
+    'runtimeUrl',
+    'runtimeKey',
+    'artifactsUrl',
+  ]);
+  if (read.resources === 'embedded')
+    throw new SettingsError([
+      'GSV_RESOURCES=embedded is the quickstart’s own: no other process can share it; use npm run quickstart',
     ]);
-    log.fatal(
-      settings.resources === 'embedded'
-        ? 'GSV_RESOURCES=embedded is the quickstart’s own: no other process can share it; use npm run quickstart'
-        : 'GSV_RESOURCES=kubernetes: the runner is not wired to the Kubernetes adapter yet; use npm run quickstart',
-    );
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    log.fatal({ problems: error.problems }, 'the settings are not valid');
-  }
-  return 1;
+  return read;
 }
 
-process.exitCode = main();
+/** The runner as its own process: custom resources from Kubernetes, secrets from Vault, flows from the artifact store. */
+async function start(read: ReturnType<typeof settings>, { log, registry }: Frame): Promise<Service> {
+  const secrets = openVault(read, 'gsv-runner');
+  const blobs = openBlobStore(read.artifactsUrl);
+  const store = await KubernetesStore.open({ log });
+  const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });
+  const runner = await createRunner({
+    store,
+    ledger,
+    secrets,
+    blobs,
+    registry,
+    log,
+    runtime: { url: read.runtimeUrl, key: read.runtimeKey },
+    booth: new TicketBooth(() => read.ticketKey.reveal()),
+    probeKey: read.runnerProbeKey,
+    host: read.runnerHost,
+    port: read.runnerPort,
+  });
+  log.info({ url: runner.url }, 'runner listens');
+  return {
+    ready: async () => (runner.ready() ? [] : ['the resource caches are not synced']),
+    close: async () => {
+      await runner.close();
+      await Promise.all([store.close(), ledger.close(), secrets.close()]);
+    },
+  };
+}
+
+process.exit(await runProcess({ part: 'runner', settings, start, drainMs: DRAIN_MS }));
