@@ -74,8 +74,8 @@ export function isSecret({ parse }: { parse: unknown }): boolean {
 export const CATALOGUE = {
   dataDir: {
     env: 'GSV_DATA_DIR',
-    used: ['quickstart', 'ledger'],
-    doc: 'Folder of the embedded defaults. Running as root, PostgreSQL keeps its part where its unprivileged user can enter.',
+    used: ['quickstart', 'ledger', 'operator'],
+    doc: 'Folder of the embedded defaults, and of the operator’s copy of the Git repository, which may be lost at any time. Running as root, PostgreSQL keeps its part where its unprivileged user can enter.',
     parse: text,
     fallback: '.data',
   },

@@ -1,7 +1,12 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
+import { waitsForItsApiServer } from '../hack/testing/lonely-process.ts';
+import { ensureBareRemote } from './git/remote.ts';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 
@@ -34,9 +39,20 @@ test('the embedded store is refused: it belongs to the quickstart', () => {
   assert.match(stderr, 'npm run quickstart');
 });
 
-test('not wired to the Kubernetes adapter yet, it says so and does not pretend to run', () => {
-  const { status, stderr } = start(COMPLETE);
+test('a store for artifacts that is not offered is refused in a sentence', () => {
+  const { status, stderr } = start({ ...COMPLETE, GSV_ARTIFACTS_URL: 'ftp://x/y' });
   assert.is(status, 1);
-  assert.match(stderr, 'not wired to the Kubernetes adapter');
+  assert.match(stderr, 'ftp:// is not offered');
   assert.not.ok(stderr.includes('canary'));
+});
+
+test('with its API server away it lives, is not ready, says why, and stops when told', async () => {
+  const remote = mkdtempSync(join(tmpdir(), 'gsv-operator-'));
+  try {
+    await ensureBareRemote(join(remote, 'delivery.git'));
+    const env = { GSV_GIT_REMOTE: join(remote, 'delivery.git'), GSV_DELIVERY: 'local', GSV_DATA_DIR: remote };
+    await waitsForItsApiServer(MAIN, { ...COMPLETE, ...env });
+  } finally {
+    rmSync(remote, { recursive: true, force: true });
+  }
 });

@@ -1,13 +1,26 @@
-import { createLogger } from '../config/log.ts';
+import { join, resolve } from 'node:path';
+import { openBlobStore } from '../config/artifacts.ts';
+import { type Frame, runProcess, type Service } from '../config/process.ts';
+import { openVault } from '../config/secrets/open.ts';
 import { loadSettings, SettingsError, settingsOf } from '../config/settings.ts';
+import { KubernetesStore } from '../crds/store/kubernetes.ts';
+import { LedgerClient } from '../ledger/client.ts';
+import { LocalDelivery } from './delivery/local.ts';
+import { remoteAddress } from './git/remote.ts';
+import { GitWriter } from './git/writer.ts';
+import { startOperator } from './operator.ts';
+import { OrderWorker } from './orders/worker.ts';
+import { defaultPlatform, type Platform } from './render/platform.ts';
+import { runnerProbe } from './steps/runner-probe.ts';
 
-/**
- * The operator as a process of its own. It needs a Kubernetes API. The adapter for that is
- * `crds/store/kubernetes.ts`; this process does not open it yet, so it says so and exits. The embedded
- * store lives inside the quickstart, which wires the operator in-process with `startOperator`.
- */
-function refusal(): string {
-  const settings = loadSettings(settingsOf('operator'), [
+/** A visit that waits for a slow remote ends within Git's own limit for one command. Milliseconds. */
+const DRAIN_MS = 130_000;
+
+type OperatorSettings = ReturnType<typeof settings>;
+
+/** @throws SettingsError */
+function settings() {
+  const read = loadSettings(settingsOf('operator'), [
     'ledgerUrl',
     'ledgerToken',
     'publicUrl',
@@ -17,16 +30,69 @@ function refusal(): string {
     'vaultAddr',
     'artifactsUrl',
   ]);
-  return settings.resources === 'embedded'
-    ? 'GSV_RESOURCES=embedded is the quickstart’s own: its store lives in one process. Run `npm run quickstart`, or set GSV_RESOURCES=kubernetes.'
-    : 'GSV_RESOURCES=kubernetes: the operator is not wired to the Kubernetes adapter yet. Run `npm run quickstart` for the operator with embedded defaults.';
+  if (read.resources === 'embedded')
+    throw new SettingsError([
+      'GSV_RESOURCES=embedded is the quickstart’s own: its store lives in one process; run npm run quickstart, or set GSV_RESOURCES=kubernetes',
+    ]);
+  return read;
 }
 
-const log = createLogger({ part: 'operator' });
-try {
-  log.fatal(refusal());
-} catch (error) {
-  if (!(error instanceof SettingsError)) throw error;
-  log.fatal({ problems: error.problems }, error.message);
+/** The operator as a process of its own. */
+async function start(read: OperatorSettings, { log, registry }: Frame): Promise<Service> {
+  const secrets = openVault(read, 'gsv-operator');
+  const blobs = openBlobStore(read.artifactsUrl);
+  const delivery = openDelivery(read);
+  const store = await KubernetesStore.open({ log });
+  const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });
+  const git = await GitWriter.open({
+    directory: join(resolve(read.dataDir), 'git'),
+    remote: read.gitRemote,
+    branch: read.gitBranch,
+    clock: () => new Date(),
+    ...(read.gitCredentialsFile === undefined ? {} : { credentialsFile: read.gitCredentialsFile }),
+  });
+  const operator = startOperator({
+    store,
+    ledger,
+    secrets,
+    blobs,
+    git,
+    delivery,
+    registry,
+    log,
+    probe: runnerProbe({ url: read.runnerUrl, key: () => read.runnerProbeKey.reveal() }),
+    settings: { publicUrl: read.publicUrl, platform: platformOf(read) },
+    workers: [new OrderWorker({ store, ledger, log })],
+  });
+  log.info({ delivery: read.delivery, branch: read.gitBranch }, 'operator runs');
+  return {
+    ready: () => operator.reasons(),
+    close: async () => {
+      await operator.close();
+      await Promise.all([git.close(), delivery.close()]);
+      await Promise.all([store.close(), ledger.close(), secrets.close()]);
+    },
+  };
 }
-process.exitCode = 1;
+
+/** @throws SettingsError */
+function openDelivery({ delivery, gitRemote, gitBranch }: OperatorSettings): LocalDelivery {
+  const { localPath } = remoteAddress(gitRemote);
+  if (delivery === 'argocd') throw new SettingsError(['GSV_DELIVERY=argocd is not offered by this version']);
+  if (localPath === undefined)
+    throw new SettingsError(['GSV_DELIVERY=local reads GSV_GIT_REMOTE from this machine’s disk: name a path']);
+  return new LocalDelivery({ repository: localPath, branch: gitBranch });
+}
+
+/** What the manifests say about this installation. */
+function platformOf(read: OperatorSettings): Platform {
+  const fallback = defaultPlatform(read.gitRemote, read.gitBranch);
+  const { vaultAddr: server, vaultMount: mount, vaultAuthMount: authMount } = read;
+  return {
+    ...fallback,
+    argocdNamespace: read.argocdNamespace,
+    vault: { ...fallback.vault, server, mount, authMount },
+  };
+}
+
+process.exit(await runProcess({ part: 'operator', settings, start, drainMs: DRAIN_MS }));

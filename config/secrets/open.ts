@@ -5,7 +5,14 @@ import type { VaultAuth } from './vault-login.ts';
 
 /** The settings that say where Vault is and how to log in. */
 export type VaultSettings = Settings<
-  'vaultAddr' | 'vaultAuth' | 'vaultToken' | 'vaultRole' | 'vaultAuthMount' | 'vaultJwtFile' | 'vaultCaFile' | 'vaultMount'
+  | 'vaultAddr'
+  | 'vaultAuth'
+  | 'vaultToken'
+  | 'vaultRole'
+  | 'vaultAuthMount'
+  | 'vaultJwtFile'
+  | 'vaultCaFile'
+  | 'vaultMount'
 >;
 
 /**

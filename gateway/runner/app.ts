@@ -90,10 +90,7 @@ export async function createRunner(options: RunnerOptions): Promise<RunnerServer
 }
 
 /** Ready once the caches are: a runtime that is down answers runs with its own, typed problem. */
-function addHealthRoutes(
-  app: FastifyInstance,
-  bindings: Bindings,
-): { synced: Promise<void>; ready: () => boolean } {
+function addHealthRoutes(app: FastifyInstance, bindings: Bindings): { synced: Promise<void>; ready: () => boolean } {
   let ready = false;
   const synced = bindings.synced().then(() => {
     ready = true;

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  type CryptoKey,
   createLocalJWKSet,
   exportJWK,
   FlattenedSign,
@@ -34,22 +35,33 @@ const CONNECTION_HEADERS = new Set(['host', 'connection', 'content-length', 'acc
  */
 export async function sampleDelivery(dataDir: string, now: Date, flow?: string): Promise<Delivery> {
   const raw = await sampleOrder(dataDir, now, flow);
+  const key = await shopKey();
+  return { shop: SAMPLE_SHOP, headers: await signedHeaders(raw, SAMPLE_SHOP, key), raw, keys: createLocalJWKSet(key) };
+}
+
+/** What a shop signs with, and the key set that it publishes. */
+export interface ShopKey extends JSONWebKeySet {
+  sign: CryptoKey;
+}
+
+const KID = 'quickstart';
+
+export async function shopKey(): Promise<ShopKey> {
   const { privateKey, publicKey } = await generateKeyPair('RS256');
-  const kid = 'quickstart';
+  return { sign: privateKey, keys: [{ ...(await exportJWK(publicKey)), kid: KID, alg: 'RS256', use: 'sig' }] };
+}
+
+/** The headers of a delivery, with Saleor's detached signature over the raw body. */
+export async function signedHeaders(raw: Uint8Array, shop: string, { sign }: ShopKey): Promise<Record<string, string>> {
   const { protected: header, signature } = await new FlattenedSign(raw)
-    .setProtectedHeader({ alg: 'RS256', b64: false, crit: ['b64'], kid, typ: 'JWT' })
-    .sign(privateKey);
+    .setProtectedHeader({ alg: 'RS256', b64: false, crit: ['b64'], kid: KID, typ: 'JWT' })
+    .sign(sign);
   return {
-    shop: SAMPLE_SHOP,
-    headers: {
-      'content-type': 'application/json',
-      'saleor-event': 'order_fully_paid',
-      'saleor-domain': new URL(SAMPLE_SHOP).host,
-      'saleor-api-url': SAMPLE_SHOP,
-      'saleor-signature': `${header}..${signature}`,
-    },
-    raw,
-    keys: createLocalJWKSet({ keys: [{ ...(await exportJWK(publicKey)), kid, alg: 'RS256', use: 'sig' }] }),
+    'content-type': 'application/json',
+    'saleor-event': 'order_fully_paid',
+    'saleor-domain': new URL(shop).host,
+    'saleor-api-url': shop,
+    'saleor-signature': `${header}..${signature}`,
   };
 }
 

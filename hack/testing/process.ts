@@ -5,6 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** A process of ours that a test has started and must end. */
 export interface OurProcess {
   child: ChildProcess;
+  /** Everything it has said so far. */
+  text(): string;
   /** Log lines so far. */
   lines(): Record<string, unknown>[];
   /** The first line that holds this message. @throws Error with the last words when the process ends before it */
@@ -38,6 +40,7 @@ export function startProcess(entry: string, env: Record<string, string>): OurPro
     });
   return {
     child,
+    text: () => text,
     lines,
     ended,
     says: async (message) => {
