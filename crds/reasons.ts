@@ -225,6 +225,11 @@ export const REASONS = {
   CommitNotFound: waiting(['Instance'], 'The branch does not contain the commit.', 'See who rewrote the branch.'),
   ManifestsMissing: waiting(['Instance'], 'The commit lacks manifests of the Instance.', 'See who removed them.'),
   ManifestInvalid: waiting(['Instance'], 'A manifest of the commit may not be applied.', 'See the message for which.'),
+  RetriesExhausted: waiting(
+    ['Instance'],
+    'The delivery has given the commit up; the same manifests are committed anew, each time after a longer pause.',
+    'Cure the cause that the message names.',
+  ),
   RuntimeNotReady: waiting(['Instance'], 'The runtime does not answer or is starting.', 'See the runner’s log.'),
   ProbeFailed: waiting(['Instance'], 'The runner cannot run the Instance; the message says why.', 'See the message.'),
 

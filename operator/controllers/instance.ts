@@ -1,15 +1,16 @@
 import { type Outcome, REASONS, type Reason } from '../../crds/conditions.ts';
 import type { InstanceStatus } from '../../crds/generated/kinds.ts';
-import type { DeliveryTarget } from '../delivery/delivery.ts';
+import { organizationNamespace } from '../../crds/kinds.ts';
+import type { DeliveryEvent, DeliveryTarget } from '../delivery/delivery.ts';
 import type { Ports } from '../ports.ts';
 import { workloadNamespace } from '../render/paths.ts';
 import { outcomeOf } from '../runtime/errors.ts';
 import { ReferenceIndex } from '../runtime/source.ts';
 import { reconciler } from '../runtime/visit.ts';
 import { type Accepted, accept, type InstanceVisit } from '../steps/accept.ts';
-import { commit, render } from '../steps/commit.ts';
+import { commit, declaredObjects, render } from '../steps/commit.ts';
 import { type Funding, fund } from '../steps/fund.ts';
-import { probe } from '../steps/probe.ts';
+import { probe, workload } from '../steps/probe.ts';
 import { remove } from '../steps/remove.ts';
 import { type SecretVersions, secrets } from '../steps/secrets.ts';
 import { sync } from '../steps/sync.ts';
@@ -63,11 +64,21 @@ export function instanceController({ ports, metrics }: ControllerContext, feed: 
           const offering = versions.get(key)?.spec.offeringRef.name;
           return offering === undefined ? [] : wake(reference.offering(offering));
         }),
+        ports.delivery.onChange((event) => {
+          for (const key of wokenBy(event, index)) add(key);
+        }),
         feed.onFirstReceipt((uid) => wake(reference.uid(uid)).forEach(add)),
         feed.onWallet((key) => wake(reference.wallet(key)).forEach(add)),
       ];
     },
   };
+}
+
+/** Whom a change of what was delivered concerns. */
+function wokenBy(event: DeliveryEvent, index: ReferenceIndex<'Instance'>): readonly string[] {
+  if ('instanceUid' in event) return index.referring(reference.uid(event.instanceUid));
+  const { organization, project } = event;
+  return index.referring(reference.project({ namespace: organizationNamespace(organization), name: project }));
 }
 
 async function up(
@@ -106,20 +117,21 @@ async function provision(visit: InstanceVisit, ports: Ports): Promise<void> {
   noteSecrets(visit, versions);
   reached(visit, 'secretsReady', ports);
   noteKnowledge(visit, accepted);
-  const written = await visit.check('Committed', 'The manifests are in Git.', () =>
-    commit(render(visit, accepted, versions), ports),
-  );
+  const change = render(visit, accepted, versions);
+  const written = await visit.check('Committed', 'The manifests are in Git.', () => commit(change, ports));
   visit.status.commit = written.commit;
   reached(visit, 'committed', ports);
-  const delivered = { ...target, commit: written.commit };
+  const delivered = { ...target, commit: written.commit, objects: declaredObjects(change.files) };
+  const recommit = async (force: string) => (await commit({ ...change, force }, ports)).commit;
   const synced = await visit.check('Synced', 'The commit is applied.', () =>
-    sync(delivered, written.changed, ports.delivery),
+    sync({ target: delivered, committedNow: written.changed, recommit }, ports.delivery),
   );
   visit.fact('Synced', 'True', synced.reason, synced.message);
   reached(visit, 'synced', ports);
-  await visit.check('RuntimeReady', 'The runner can run it.', () =>
-    probe(target.organization, target.instance, accepted.contractDigest, ports.probe),
-  );
+  await visit.check('RuntimeReady', 'The runner can run it.', async () => {
+    await workload(delivered, ports.delivery);
+    await probe(target.organization, target.instance, accepted.contractDigest, ports.probe);
+  });
 }
 
 function describe({ contract }: Accepted): string {

@@ -78,14 +78,15 @@ test('what the renderer wrote and the writer committed is synced', async (t) => 
   await delivery.refresh(target(commit));
   const state = await delivery.state(target(commit));
   assert.equal([state.synced, state.reason], [true, 'LocalDelivery'], state.message);
-  assert.not.ok(await delivery.gone(target(commit)));
+  assert.match((await delivery.remains(target(commit)))?.message ?? '', own);
+  assert.ok((await delivery.workload(target(commit))).ready);
 });
 
 test('a removed Instance is gone, and its old commit is no longer synced', async (t) => {
   const { remote, delivery, commit } = await committed(t);
   const writer = await remote.writer('operator-2');
   await writer.remove({ owns: [own], subject: 'remove', trailers: {} });
-  assert.ok(await delivery.gone(target(commit)));
+  assert.is(await delivery.remains(target(commit)), undefined);
   assert.is((await delivery.state(target(commit))).reason, 'ManifestsMissing');
 });
 
@@ -193,7 +194,7 @@ test('a fault in the skeleton blocks the Instances of the Project, one in anothe
 test('a repository that is not there is an error, not an answer', async () => {
   const delivery = new LocalDelivery({ repository: '/nonexistent/remote.git', branch: 'main' });
   await assertGitError(() => delivery.state(target('0'.repeat(40))));
-  await assertGitError(() => delivery.gone(target('0'.repeat(40))));
+  await assertGitError(() => delivery.remains(target('0'.repeat(40))));
 });
 
 async function assertGitError(work: () => Promise<unknown>): Promise<void> {

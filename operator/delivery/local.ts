@@ -1,7 +1,7 @@
 import { GitError } from '../git/errors.ts';
 import { GitReader, treeEntries } from '../git/reader.ts';
 import { instanceFolder, organizationFolder, platformFolderOf, skeletonFolder } from '../render/paths.ts';
-import type { Delivery, DeliveryState, DeliveryTarget } from './delivery.ts';
+import type { Delivery, DeliveryScope, DeliveryState, DeliveryTarget, Remains, WorkloadState } from './delivery.ts';
 import { checkManifests, firstDouble, type Scope, type Verdict } from './manifests.ts';
 
 /** Verdicts are kept by tree id, so an unchanged folder is never read twice. Enough for a quickstart. */
@@ -38,7 +38,7 @@ export class LocalDelivery implements Delivery {
   }
 
   /** Nothing to tell: every question is answered from the repository as it is. */
-  async refresh(_target: DeliveryTarget): Promise<void> {}
+  async refresh(_scope: DeliveryScope): Promise<void> {}
 
   /** @throws GitError when the repository cannot be read */
   async state(target: DeliveryTarget): Promise<DeliveryState> {
@@ -64,9 +64,27 @@ export class LocalDelivery implements Delivery {
     };
   }
 
-  /** @throws GitError when the repository cannot be read */
-  async gone(target: DeliveryTarget): Promise<boolean> {
-    return (await this.#reader.read(`${this.#branch}:${instancePath(target)}`)) === undefined;
+  /** Nothing was started that could be unready. */
+  async workload(_target: DeliveryTarget): Promise<WorkloadState> {
+    return { ready: true, reason: 'LocalDelivery', message: 'Local delivery starts nothing.' };
+  }
+
+  /**
+   * Only the branch can still hold something, and only an Instance's folder is asked about: of a Project or an
+   * Organization nothing was created.
+   *
+   * @throws GitError when the repository cannot be read
+   */
+  async remains({ organization, project, instance, instanceUid }: DeliveryScope): Promise<Remains | undefined> {
+    if (project === undefined || instance === undefined || instanceUid === undefined) return undefined;
+    const path = instanceFolder(organization, project, instance, instanceUid);
+    if ((await this.#reader.read(`${this.#branch}:${path}`)) === undefined) return undefined;
+    return { reason: 'WorkloadRemains', message: `${path} is still on the branch.` };
+  }
+
+  /** Nothing happens behind our back. */
+  onChange(): () => void {
+    return () => undefined;
   }
 
   /** Ends the reading process. */

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { parseAllDocuments } from 'yaml';
+import type { DeclaredObject } from '../delivery/delivery.ts';
 import type { Change } from '../git/writer.ts';
-import type { Ports } from '../ports.ts';
+import type { ForcedChange, Ports } from '../ports.ts';
 import { instanceOwns, renderInstance } from '../render/render.ts';
 import type { Accepted, InstanceVisit } from './accept.ts';
 import { throughGit, throughRender } from './doors.ts';
@@ -23,10 +25,27 @@ export function render(visit: InstanceVisit, accepted: Accepted, secretVersions:
 
 /** `commit`: the commit on the remote that contains the manifests; an equal tree commits nothing. */
 export async function commit(
-  change: Change,
+  change: ForcedChange,
   { git }: Pick<Ports, 'git'>,
 ): Promise<{ commit: string; changed: boolean }> {
   return throughGit(() => git.commit(change));
+}
+
+/** What the manifests declare, for the delivery to look for. */
+export function declaredObjects(files: ReadonlyMap<string, string>): DeclaredObject[] {
+  return [...files.values()].flatMap((text) => parseAllDocuments(text).map((document) => declared(document.toJS())));
+}
+
+function declared({ apiVersion, kind, metadata: { name, annotations } }: Manifest): DeclaredObject {
+  const group = apiVersion.split('/').slice(0, -1).join('/');
+  return annotations === undefined ? { group, kind, name } : { group, kind, name, annotations };
+}
+
+/** As the renderer writes it. */
+interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; annotations?: Record<string, string> };
 }
 
 /**

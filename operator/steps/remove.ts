@@ -1,16 +1,14 @@
 import { instancePolicy } from '../../config/secrets.ts';
 import type { Instance } from '../../crds/kinds.ts';
 import { organizationOf } from '../../crds/kinds.ts';
-import type { DeliveryTarget } from '../delivery/delivery.ts';
+import type { DeliveryScope, DeliveryTarget } from '../delivery/delivery.ts';
 import type { Ports } from '../ports.ts';
 import { workloadNamespace } from '../render/paths.ts';
 import { instanceOwns } from '../render/render.ts';
 import { Waiting } from '../runtime/errors.ts';
 import type { InstanceVisit } from './accept.ts';
 import { throughGit, throughRender, throughSecrets } from './doors.ts';
-
-/** Pruning takes Argo CD seconds. */
-const GONE_RETRY_MS = 1_000;
+import { removed } from './removed.ts';
 
 /**
  * The way down, in order: the edge refuses (lifecycle Terminating is written first), the removal is
@@ -25,18 +23,14 @@ export async function remove(visit: InstanceVisit, ports: Ports): Promise<void> 
     throw new Waiting(0, 'Terminating', 'The removal begins.');
   }
   const place = placeOf(visit, ports);
-  const removed = await removeFromGit(visit, place, ports);
-  const target: DeliveryTarget = {
+  const commit = await removeFromGit(visit, place, ports);
+  const target: DeliveryScope = {
     ...place.target,
     instance: instance.metadata.name,
     instanceUid: instance.metadata.uid,
-    commit: removed,
+    commit,
   };
-  if (!(await ports.delivery.gone(target))) {
-    await ports.delivery.refresh(target);
-    if (!(await ports.delivery.gone(target)))
-      throw new Waiting(GONE_RETRY_MS, 'WorkloadRemains', 'Objects of the workload are still there.');
-  }
+  await removed(target, ports.delivery);
   await removeSecrets(instance, place.target.workloadNamespace, ports);
 }
 

@@ -13,6 +13,9 @@ const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
   probe: new Set(),
 };
 
+/** Calls that answer at once and change nothing. */
+const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['watch', 'onChange']);
+
 /** Ends a process at one of its effects: from then on nothing it does reaches anybody. */
 export class CrashPlan {
   /** Effects so far, as `door.call`. */
@@ -38,7 +41,7 @@ export class CrashPlan {
     return new Proxy(door, {
       get: (target, property) => {
         const member: unknown = Reflect.get(target, property, target);
-        if (typeof member !== 'function' || property === 'watch') return bound(member, target);
+        if (typeof member !== 'function' || SUBSCRIPTIONS.has(String(property))) return bound(member, target);
         return (...args: unknown[]) => this.#call(name, String(property), () => member.apply(target, args) as unknown);
       },
     });

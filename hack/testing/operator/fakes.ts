@@ -7,9 +7,16 @@ import {
   SecretsError,
   type WriteOptions,
 } from '../../../config/secrets.ts';
-import type { Delivery, DeliveryState, DeliveryTarget } from '../../../operator/delivery/delivery.ts';
+import type {
+  Delivery,
+  DeliveryScope,
+  DeliveryState,
+  DeliveryTarget,
+  Remains,
+  WorkloadState,
+} from '../../../operator/delivery/delivery.ts';
 import type { Change, Committed } from '../../../operator/git/writer.ts';
-import type { GitPort, ProbePort, ProbeReply } from '../../../operator/ports.ts';
+import type { ForcedChange, GitPort, ProbePort, ProbeReply } from '../../../operator/ports.ts';
 
 /** Git as one map of files, with the writer's promises: owned paths pruned, an equal tree commits nothing. */
 export class FakeGit implements GitPort {
@@ -22,9 +29,19 @@ export class FakeGit implements GitPort {
   /** Awaited before a commit is written: lets a test hold one up. */
   gate: (subject: string) => Promise<void> = async () => {};
 
-  async commit(change: Change): Promise<Committed> {
+  async commit(change: ForcedChange): Promise<Committed> {
     await this.gate(change.subject);
-    return this.#write(change);
+    const written = this.#write(change);
+    if (written.changed || change.force === undefined) return written;
+    const known = this.commits.find(({ trailers }) => trailers['Gsv-Retry-Of'] === change.force);
+    if (known) return { commit: known.commit, changed: false };
+    return this.#write({ ...change, trailers: { ...change.trailers, 'Gsv-Retry-Of': change.force } }, true);
+  }
+
+  /** Whether `commit` is `revision` or lies behind it: this history is a line. */
+  async contains(revision: string, commit: string): Promise<boolean> {
+    const at = (id: string) => this.commits.findIndex((each) => each.commit === id);
+    return at(commit) >= 0 && at(commit) <= at(revision);
   }
 
   async remove(removal: Omit<Change, 'files'>): Promise<Committed> {
@@ -36,13 +53,13 @@ export class FakeGit implements GitPort {
     return [...this.files].filter(([, content]) => content.includes(uid)).map(([path]) => path);
   }
 
-  #write({ owns, files, subject, trailers }: Change): Committed {
+  #write({ owns, files, subject, trailers }: Change, force = false): Committed {
     if (this.failure) throw this.failure;
     const owned = (path: string) => owns.some((root) => path === root || path.startsWith(`${root}/`));
     for (const path of files.keys()) if (!owned(path)) throw new Error(`${path} is not owned`);
     const stale = [...this.files.keys()].filter((path) => owned(path) && !files.has(path));
     const fresh = [...files].filter(([path, content]) => this.files.get(path) !== content);
-    if (stale.length === 0 && fresh.length === 0 && !this.careless) {
+    if (stale.length === 0 && fresh.length === 0 && !this.careless && !force) {
       const touched = [...files.keys()].map((path) => this.#touchedBy.get(path)).find((each) => each !== undefined);
       return { commit: touched ?? this.#tip(), changed: false };
     }
@@ -64,7 +81,9 @@ export class FakeDelivery implements Delivery {
   readonly #git: FakeGit;
   refreshed = 0;
   /** Set: not synced, for this reason. */
-  obstacle: { reason: string; message: string } | undefined;
+  obstacle: Omit<DeliveryState, 'synced'> | undefined;
+  /** Set: applied, but not working, for this reason. */
+  unready: { reason: string; message: string } | undefined;
   /** Set: objects stay after their removal. */
   stuck = false;
 
@@ -83,8 +102,20 @@ export class FakeDelivery implements Delivery {
     return { synced: true, reason: 'LocalDelivery', message: 'Checked out and valid; nothing was started.' };
   }
 
-  async gone({ instanceUid }: DeliveryTarget): Promise<boolean> {
-    return !this.stuck && this.#git.mentioning(instanceUid).length === 0;
+  async workload(): Promise<WorkloadState> {
+    return this.unready
+      ? { ready: false, ...this.unready }
+      : { ready: true, reason: 'Succeeded', message: 'It works.' };
+  }
+
+  async remains({ instanceUid }: DeliveryScope): Promise<Remains | undefined> {
+    const there = instanceUid !== undefined && this.#git.mentioning(instanceUid).length > 0;
+    if (!this.stuck && !there) return undefined;
+    return { reason: 'WorkloadRemains', message: 'Objects of the workload are still there.' };
+  }
+
+  onChange(): () => void {
+    return () => undefined;
   }
 }
 
