@@ -55,6 +55,13 @@ function oneOf<const T extends string>(...choices: T[]): (value: string) => T {
   };
 }
 
+/** A tag can be moved under a running installation; a digest cannot. */
+function imageByDigest(value: string): string {
+  if (!/^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$/.test(value))
+    throw new TypeError('must be an image by digest: registry/name@sha256:<64 hex digits>');
+  return value;
+}
+
 const secret = (value: string): Secret => Secret.of(value);
 
 /** HS256 wants a key as long as its hash: 32 bytes (RFC 7518, section 3.2). */
@@ -288,6 +295,12 @@ export const CATALOGUE = {
     used: ['runner', 'quickstart'],
     doc: 'The shared Langflow runtime.',
     parse: url,
+  },
+  runtimeImage: {
+    env: 'GSV_RUNTIME_IMAGE',
+    used: ['operator'],
+    doc: 'Image of the runtime that profile Namespace gives each Instance, from the internal mirror and by digest; absent = that profile is not offered.',
+    parse: imageByDigest,
   },
   runtimeKey: { env: 'GSV_RUNTIME_KEY', used: ['runner', 'quickstart'], doc: 'Its API key.', parse: secret },
   artifactsUrl: {

@@ -1,4 +1,5 @@
 import type { Dimension } from '../generated/kinds.ts';
+import { RUNTIME_KEY } from '../runtime.ts';
 import { checkConfigSchema, isObject } from './config-schema.ts';
 import type { VersionTerms, Violation } from './document.ts';
 import { checkLimits } from './limits.ts';
@@ -63,6 +64,11 @@ export function checkCapability({ pointer, spec }: NamedCapability): Violation[]
   const at = `${pointer}/spec`;
   const problems = checkLimits(spec.limits, `${at}/limits`);
   if (spec.config?.schema) problems.push(...checkConfigSchema(spec.config.schema, `${at}/config/schema`));
+  for (const [index, { name }] of (spec.secrets ?? []).entries()) {
+    if (name !== RUNTIME_KEY) continue;
+    const message = `"${RUNTIME_KEY}" is the key of an Instance’s own runtime; choose another name.`;
+    problems.push({ pointer: `${at}/secrets/${index}/name`, rule: 'reserved_name', message });
+  }
   for (const [index, dimension] of (spec.metering?.dimensions ?? []).entries()) {
     problems.push(...checkDimension(dimension, `${at}/metering/dimensions/${index}`));
   }

@@ -6,7 +6,6 @@ import type { CapabilitySpec, Dimension } from '../generated/kinds.ts';
 const SHA = 'a'.repeat(64);
 const run: Dimension = { name: 'run', unit: 'run', source: 'Run', priceMicrocredits: 5, perUnits: 1, reserveUnits: 1 };
 const token: Dimension = { ...run, name: 'tokens', unit: 'token', source: 'OutputToken' };
-
 const spec = (more: Partial<CapabilitySpec> = {}): CapabilitySpec => ({
   version: '1.0.0',
   display: { title: 'T' },
@@ -58,6 +57,12 @@ interface Case {
 }
 
 const CASES: Case[] = [
+  {
+    reason: 'the name of the runtime’s own key',
+    rule: 'reserved_name',
+    pointer: '/capabilities/0/spec/secrets/0/name',
+    one: spec({ secrets: [{ name: 'runtime-key', source: 'Buyer' }] }),
+  },
   {
     reason: 'tokens without a run price',
     rule: 'run_dimension_required',

@@ -12,7 +12,7 @@ import { commit, declaredObjects, render } from '../steps/commit.ts';
 import { type Funding, fund } from '../steps/fund.ts';
 import { probe, workload } from '../steps/probe.ts';
 import { remove } from '../steps/remove.ts';
-import { type SecretVersions, secrets } from '../steps/secrets.ts';
+import { declaredSecrets, type SecretVersions, secrets } from '../steps/secrets.ts';
 import { sync } from '../steps/sync.ts';
 import { type ControllerContext, type Definition, dependency, finalizerOf, own } from './definition.ts';
 import type { LedgerFeed } from './ledger-feed.ts';
@@ -112,12 +112,12 @@ async function provision(visit: InstanceVisit, ports: Ports): Promise<void> {
   noteFunding(visit, funding);
   reached(visit, 'funded', ports);
   const versions = await visit.check('SecretsReady', 'Every secret has a value.', () =>
-    secrets(visit, accepted.contract, target.workloadNamespace, ports),
+    secrets(visit, declaredSecrets(accepted), target.workloadNamespace, ports),
   );
   noteSecrets(visit, versions);
   reached(visit, 'secretsReady', ports);
   noteKnowledge(visit, accepted);
-  const change = render(visit, accepted, versions);
+  const change = render(visit, accepted, versions, ports);
   const written = await visit.check('Committed', 'The manifests are in Git.', () => commit(change, ports));
   visit.status.commit = written.commit;
   reached(visit, 'committed', ports);

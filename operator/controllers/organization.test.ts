@@ -148,7 +148,7 @@ test('a commit that is held up does not drop the destination of a Project that c
       );
   }));
 
-for (const runtimeProfile of ['Namespace', 'VCluster', 'Cluster'] as const) {
+for (const runtimeProfile of ['VCluster', 'Cluster'] as const) {
   test(`runtime profile ${runtimeProfile} is not offered, and nothing is committed for it`, () =>
     withWorld(async (world) => {
       await world.apply('Organization', { name: 'acme' }, ACME);

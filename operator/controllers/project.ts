@@ -1,7 +1,7 @@
 import { type Organization, organizationNamespace, organizationOf } from '../../crds/kinds.ts';
 import type { Ports } from '../ports.ts';
 import { workloadNamespace } from '../render/paths.ts';
-import { requireShared } from '../render/project.ts';
+import { offeredRuntime } from '../render/profile.ts';
 import { projectOwns, projectRemoval, renderProject } from '../render/render.ts';
 import { Waiting } from '../runtime/errors.ts';
 import type { Turns } from '../runtime/turns.ts';
@@ -39,7 +39,7 @@ export function projectController({ ports, metrics }: ControllerContext, turns: 
       metrics,
       up: async (visit) => {
         const organization = owningOrganization(visit.key, ports);
-        throughRender(() => requireShared({ project: visit.object }));
+        throughRender(() => offeredRuntime({ project: visit.object, platform: ports.platform }));
         await visit.persistFinalizer();
         visit.status.commit = await visit.check('Committed', 'The Project’s manifests are in Git.', () =>
           commitProject(visit, organization, ports, turns),

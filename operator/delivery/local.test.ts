@@ -16,6 +16,12 @@ const contract = {
   version: '1.0.0',
   secrets: [{ name: 'token', source: 'Buyer' as const }],
   connectors: [{ name: 'crm', url: 'https://crm.example/mcp' }],
+  limits: { runSeconds: 120 },
+  plans: [],
+};
+const platform = {
+  ...defaultPlatform('https://git.example.com/r.git', 'main'),
+  runtime: { image: `mirror.example.com/lfx@sha256:${'5'.repeat(64)}` },
 };
 
 const projectChange = {
@@ -24,14 +30,21 @@ const projectChange = {
     organization,
     project,
     projects: [project],
-    platform: defaultPlatform('https://git.example.com/r.git', 'main'),
+    platform,
   }),
   subject: 'project',
   trailers: {},
 };
 const instanceChange = {
   owns: [own],
-  files: renderInstance({ organization, project, instance, contract, contractDigest: `sha256:${'0'.repeat(64)}` }),
+  files: renderInstance({
+    organization,
+    project,
+    instance,
+    contract,
+    platform,
+    contractDigest: `sha256:${'0'.repeat(64)}`,
+  }),
   subject: 'instance',
   trailers: {},
 };
@@ -164,6 +177,49 @@ for (const [file, text, message, reason] of FAULTS) {
     assert.match(state.message, message);
     assert.match(state.message, /^[^\n]+\.$/);
   });
+}
+
+test('the runtime of profile Namespace is synced, and each way to loosen it is refused', async (t) => {
+  const own = { ...project, spec: { runtimeProfile: 'Namespace' as const } };
+  const files = renderInstance({
+    organization,
+    project: own,
+    instance,
+    contract,
+    platform,
+    contractDigest: `sha256:${'0'.repeat(64)}`,
+  });
+  const { remote, delivery } = await committed(t);
+  await (await remote.writer('second')).commit({ ...instanceChange, files });
+  const state = await delivery.state(target(await remote.git('rev-parse', 'main')));
+  assert.is(state.reason, 'LocalDelivery', state.message);
+  const edits: [file: string, from: RegExp, to: string, message: RegExp][] = [
+    ['deployment.yaml', /@sha256:[0-9a-f]{64}/, ':latest', /not named by digest/],
+    ['deployment.yaml', /runAsNonRoot: true/, 'runAsNonRoot: false', /run as root/],
+    ['deployment.yaml', /type: RuntimeDefault/, 'type: Unconfined', /no seccomp profile/],
+    ['deployment.yaml', /automountServiceAccountToken: false/, 'hostIPC: false', /ServiceAccount token/],
+    ['deployment.yaml', /enableServiceLinks: false/, 'hostNetwork: true', /hostNetwork/],
+    ['deployment.yaml', /allowPrivilegeEscalation: false/, 'allowPrivilegeEscalation: true', /not restricted/],
+    ['deployment.yaml', /- ALL/, '- NET_RAW', /not restricted/],
+    ['deployment.yaml', /readOnlyRootFilesystem: true/, 'readOnlyRootFilesystem: false', /not restricted/],
+    ['deployment.yaml', /limits:/, 'claims:', /limits is not a mapping/],
+    ['deployment.yaml', /emptyDir:/, 'hostPath:', /no emptyDir/],
+    ['service.yaml', /type: ClusterIP/, 'type: LoadBalancer', /reachable from outside/],
+  ];
+  for (const [file, from, to, message] of edits) {
+    const path = `${instanceFolderOf(files)}/${file}`;
+    const text = files.get(path) ?? '';
+    assert.match(text, from);
+    await remote.foreign({ [path]: text.replace(from, to) });
+    const refused = await delivery.state(target(await remote.git('rev-parse', 'main')));
+    assert.is(refused.reason, 'ManifestInvalid', `${from}`);
+    assert.match(refused.message, message);
+    await remote.foreign({ [path]: text });
+  }
+});
+
+function instanceFolderOf(files: ReadonlyMap<string, string>): string {
+  return [...files.keys()][0]?.split('/').slice(0, -1).join('/') ?? '';
 }
 
 test('an object of the skeleton declared again by an Instance is refused', async (t) => {

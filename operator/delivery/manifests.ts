@@ -28,10 +28,13 @@ const TENANT_KINDS = new Set([
   'v1 ConfigMap',
   'v1 LimitRange',
   'v1 ResourceQuota',
+  'v1 Service',
   'v1 ServiceAccount',
+  'apps/v1 Deployment',
   'external-secrets.io/v1 ExternalSecret',
   'external-secrets.io/v1 SecretStore',
   'networking.k8s.io/v1 NetworkPolicy',
+  'policy/v1 PodDisruptionBudget',
 ]);
 const PLATFORM_KINDS = new Set([
   'v1 Namespace',
@@ -99,6 +102,8 @@ function checkOne(document: Document, scope: Scope): string {
   if (name.length > 253 || !SUBDOMAIN.test(name)) throw new Fault('metadata.name is not a DNS name');
   checkNamespace(kind, name, metadata.namespace, scope);
   if (kind.endsWith(' Application')) checkApplication(document, scope);
+  if (kind === 'apps/v1 Deployment') checkPods(mapping(mapping(mapping(document, 'spec'), 'template'), 'spec'));
+  if (kind === 'v1 Service') checkService(mapping(document, 'spec'));
   checkStrings(metadata, 'labels');
   checkStrings(metadata, 'annotations');
   const uid = (metadata.labels as Document | undefined)?.['store.gsv.dev/instance-uid'];
@@ -130,6 +135,46 @@ function checkApplication(document: Document, scope: Scope): void {
     throw new Fault(`spec.destination.namespace is not ${scope.workloadNamespace}`);
   }
   if (mapping(spec, 'source').path !== path) throw new Fault(`spec.source.path is not ${path}`);
+}
+
+/** What Pod Security `restricted` and the rules of the house ask of pods, as far as ours use it. */
+function checkPods(pod: Document): void {
+  const { runAsNonRoot, seccompProfile } = mapping(pod, 'securityContext');
+  if (runAsNonRoot !== true) throw new Fault('the pod may run as root');
+  if ((seccompProfile as Document | undefined)?.type !== 'RuntimeDefault')
+    throw new Fault('the pod has no seccomp profile');
+  if (pod.automountServiceAccountToken !== false) throw new Fault('the pod gets a ServiceAccount token');
+  for (const member of ['hostNetwork', 'hostPID', 'hostIPC', 'initContainers', 'ephemeralContainers']) {
+    if (pod[member] !== undefined) throw new Fault(`the pod has ${member}`);
+  }
+  const { containers, volumes } = pod;
+  if (!Array.isArray(containers) || containers.length === 0) throw new Fault('the pod has no containers');
+  for (const container of containers as Document[]) checkContainer(container);
+  for (const volume of Array.isArray(volumes) ? (volumes as Document[]) : []) {
+    if (Object.keys(volume).some((member) => member !== 'name' && member !== 'emptyDir'))
+      throw new Fault('the pod has a volume that is no emptyDir');
+  }
+}
+
+function checkContainer(container: Document): void {
+  if (!/@sha256:[0-9a-f]{64}$/.test(text(container, 'image'))) throw new Fault('an image is not named by digest');
+  const { allowPrivilegeEscalation, readOnlyRootFilesystem, capabilities, privileged } = mapping(
+    container,
+    'securityContext',
+  );
+  const { drop, add } = (capabilities ?? {}) as { drop?: unknown; add?: unknown };
+  const dropsAll = Array.isArray(drop) && drop.includes('ALL') && add === undefined;
+  if (allowPrivilegeEscalation !== false || privileged !== undefined || !dropsAll || readOnlyRootFilesystem !== true)
+    throw new Fault('a container is not restricted');
+  const resources = mapping(container, 'resources');
+  for (const side of ['requests', 'limits']) {
+    const { cpu, memory } = mapping(resources, side);
+    if (cpu === undefined || memory === undefined) throw new Fault(`a container has no ${side} of cpu and memory`);
+  }
+}
+
+function checkService({ type, externalIPs }: Document): void {
+  if (type !== 'ClusterIP' || externalIPs !== undefined) throw new Fault('the Service is reachable from outside');
 }
 
 /** Labels and annotations are strings; YAML makes something else of an unquoted `on` or `1`. */

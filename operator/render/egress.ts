@@ -1,4 +1,5 @@
 import { cidr, type Network, overlap, parseNetwork } from './address.ts';
+import type { Platform } from './platform.ts';
 import type { Value } from './yaml.ts';
 
 /** What of a list of targets a core NetworkPolicy can say. */
@@ -27,9 +28,14 @@ const PRIVATE = networks('10.0.0.0/8 100.64.0.0/10 172.16.0.0/12 192.168.0.0/16 
 
 /**
  * Targets are `host`, `*.host`, `host:port`, URLs, addresses (port 443 unless they name one) and networks in CIDR
- * notation (all ports). Malformed and refused ones open nothing. Sorted, without doubles.
+ * notation (all ports). Malformed and refused ones open nothing, nor does a service in a namespace of the store:
+ * ledger, runner, Vault's neighbours and other tenants' runtimes are for nobody's workload. Sorted, without doubles.
  */
-export function egressRules(targets: readonly string[], author: Author): Egress {
+export function egressRules(
+  targets: readonly string[],
+  author: Author,
+  platform: Pick<Platform, 'systemNamespace' | 'argocdNamespace'>,
+): Egress {
   const rules = new Map<string, Value>();
   const hosts = new Set<string>();
   for (const target of targets) {
@@ -47,10 +53,18 @@ export function egressRules(targets: readonly string[], author: Author): Egress 
     if (single !== undefined) {
       if (isOpen(single, author)) rules.set(`${host} ${port}`, { to: [{ ipBlock: { cidr: cidr(single) } }], ports });
     } else if (namespace === undefined) hosts.add(port === HTTPS ? host : `${host}:${port}`);
-    else if (author === 'platform') rules.set(`${namespace} ${port}`, { to: inside(namespace), ports });
+    else if (author === 'platform' && !isOurs(namespace, platform))
+      rules.set(`${namespace} ${port}`, { to: inside(namespace), ports });
   }
   const sorted = [...rules].sort(([a], [b]) => (a < b ? -1 : 1));
   return { rules: sorted.map(([, rule]) => rule), hosts: [...hosts].sort() };
+}
+
+function isOurs(
+  namespace: string,
+  { systemNamespace, argocdNamespace }: Pick<Platform, 'systemNamespace' | 'argocdNamespace'>,
+): boolean {
+  return ['kube-system', systemNamespace, argocdNamespace].includes(namespace) || /^gsv-(w|org)-/.test(namespace);
 }
 
 function inside(namespace: string): Value[] {

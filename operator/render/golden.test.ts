@@ -11,18 +11,22 @@ const TESTDATA = join(import.meta.dirname, 'testdata');
 
 interface Case extends Pick<ProjectInput, 'organization' | 'project'> {
   siblings?: ProjectInput['projects'];
-  instances?: Omit<InstanceInput, 'organization' | 'project'>[];
+  runtime?: ProjectInput['platform']['runtime'];
+  instances?: Omit<InstanceInput, 'organization' | 'project' | 'platform'>[];
 }
 
 function render(input: Case): Map<string, string> {
   const { organization, project } = input;
-  const platform = defaultPlatform('https://git.example.com/gsv/delivery.git', 'main');
+  const platform = {
+    ...defaultPlatform('https://git.example.com/gsv/delivery.git', 'main'),
+    ...(input.runtime ? { runtime: input.runtime } : {}),
+  };
   const projects = [project, ...(input.siblings ?? [])];
   const out = renderProject({ organization, project, projects, platform });
   const owners = [...projectOwns({ organization, project })];
   for (const instance of input.instances ?? []) {
     const owned = instanceOwns({ organization, project, instance: instance.instance });
-    for (const [path, text] of renderInstance({ organization, project, ...instance })) {
+    for (const [path, text] of renderInstance({ organization, project, platform, ...instance })) {
       assert.ok(
         owned.some((own) => path.startsWith(`${own}/`)),
         `${path} is owned by its Instance`,

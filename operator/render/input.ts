@@ -12,6 +12,9 @@ export interface RenderedContract {
   version: string;
   secrets: readonly { name: string; source: 'Buyer' | 'Generated' | 'Platform' }[];
   connectors: readonly { name: string; url: string; egressHosts?: readonly string[] }[];
+  limits: { runSeconds: number };
+  /** What holds under each plan. */
+  plans: readonly { name: string; limits: { runSeconds: number } }[];
 }
 
 export interface OrganizationInput {
@@ -35,6 +38,9 @@ export interface InstanceInput {
   contract: RenderedContract;
   /** `sha256:<hex>` of the contract. */
   contractDigest: string;
-  /** Present Vault versions; a change of any makes External Secrets read again at once. */
+  platform: Platform;
+  /** Paused: its runtime of profile Namespace has no pod; everything else stays. Absent: Running. */
+  effective?: 'Running' | 'Paused';
+  /** Present Vault versions, the runtime's key among them; a change of any makes External Secrets read again at once. */
   secretVersions?: readonly { name: string; version: number }[];
 }

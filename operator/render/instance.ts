@@ -1,44 +1,44 @@
 import { egressRules } from './egress.ts';
 import { RenderError } from './errors.ts';
 import type { InstanceInput } from './input.ts';
-import { instanceLabels, metadata, WAVE } from './labels.ts';
-import { instanceFolder, secretPath, workloadNamespace } from './paths.ts';
-import { requireShared } from './project.ts';
+import { InstanceObject } from './instance-object.ts';
+import { metadata, WAVE } from './labels.ts';
+import { instanceFolder, secretPath } from './paths.ts';
+import { offeredRuntime } from './profile.ts';
+import { runtimeManifests, takesRuntimeKey } from './runtime.ts';
 import { type Manifest, toYaml } from './yaml.ts';
 
 /** External Secrets reads again this often without being told; rotation does not wait for it. */
 const REFRESH_INTERVAL = '1h';
 
 /**
- * Everything of one Instance under profile Shared: identity, settings, secrets and network, no workload.
+ * Everything of one Instance: identity, settings, secrets and network, and under profile Namespace its runtime.
  *
  * @throws RenderError `profile_not_offered`, `invalid_name`, `secret_in_config`
  */
 export function renderInstance(input: InstanceInput): Map<string, string> {
-  requireShared(input);
+  const runtime = offeredRuntime(input);
+  if (takesRuntimeKey(input.contract)) {
+    throw new RenderError(
+      'invalid_name',
+      'the secret name runtime-key belongs to the runtime; rename it in the contract',
+    );
+  }
   const org = input.organization.metadata.name;
   const { name, uid } = input.instance.metadata;
   const folder = instanceFolder(org, input.project.metadata.name, name, uid);
   const object = new InstanceObject(input);
-  const files = new Map([[`${folder}/configmap.yaml`, toYaml(configMap(input, object))]]);
-  if (input.contract.secrets.length > 0)
-    files.set(`${folder}/externalsecret.yaml`, toYaml(externalSecret(input, object)));
-  const policy = networkPolicy(input, object);
-  if (policy !== undefined) files.set(`${folder}/networkpolicy.yaml`, toYaml(policy));
-  return files.set(`${folder}/serviceaccount.yaml`, toYaml(serviceAccount(object)));
-}
-
-/** What all objects of an Instance share. Their name carries a prefix so that no Instance can be called like an object of the skeleton. */
-class InstanceObject {
-  readonly name: string;
-  readonly namespace: string;
-  readonly labels: Record<string, string>;
-  constructor(input: InstanceInput) {
-    const { organization, project, instance } = input;
-    this.name = `i-${instance.metadata.name}`;
-    this.namespace = workloadNamespace(organization.metadata.name, project.metadata.name, project.metadata.uid);
-    this.labels = instanceLabels(organization, project, instance, input.contract.offering);
-  }
+  const manifests: Record<string, Manifest | undefined> = {
+    'configmap.yaml': configMap(input, object),
+    'externalsecret.yaml': input.contract.secrets.length > 0 ? externalSecret(input, object) : undefined,
+    'networkpolicy.yaml': networkPolicy(input, object),
+    'serviceaccount.yaml': serviceAccount(object),
+    ...(runtime === undefined ? {} : runtimeManifests(input, object, runtime)),
+  };
+  const files = Object.entries(manifests).sort(([a], [b]) => (a < b ? -1 : 1));
+  return new Map(
+    files.flatMap(([file, manifest]) => (manifest === undefined ? [] : [[`${folder}/${file}`, toYaml(manifest)]])),
+  );
 }
 
 function serviceAccount(object: InstanceObject): Manifest {
@@ -115,7 +115,7 @@ function externalSecret(input: InstanceInput, object: InstanceObject): Manifest 
  */
 function networkPolicy(input: InstanceInput, object: InstanceObject): Manifest | undefined {
   const targets = input.contract.connectors.flatMap(({ url, egressHosts }) => [url, ...(egressHosts ?? [])]);
-  const egress = egressRules(targets, 'platform');
+  const egress = egressRules(targets, 'platform', input.platform);
   if (egress.rules.length === 0 && egress.hosts.length === 0) return undefined;
   const annotations: Record<string, string> =
     egress.hosts.length === 0 ? {} : { 'store.gsv.dev/egress-hosts': egress.hosts.join(',') };

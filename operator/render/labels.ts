@@ -1,6 +1,7 @@
 import type { Instance, Organization, Project } from '../../crds/kinds.ts';
 import type { Named } from './input.ts';
 import { checkedUid } from './paths.ts';
+import type { Value } from './yaml.ts';
 
 /** Sync waves: what others need comes first, and Argo CD prunes in reverse. */
 export const WAVE = { foundation: '-2', access: '-1', rest: undefined } as const;
@@ -52,4 +53,12 @@ export function metadata(
 ): { name: string; namespace: string | undefined; labels: Labels; annotations: Labels | undefined } {
   const all = wave === undefined ? annotations : { 'argocd.argoproj.io/sync-wave': wave, ...annotations };
   return { name, namespace, labels, annotations: Object.keys(all).length === 0 ? undefined : all };
+}
+
+/** Pods of one namespace with these labels: how network policies name each other's ends. */
+export function peer(namespace: string, labels: Labels): Value {
+  return {
+    namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
+    podSelector: { matchLabels: labels },
+  };
 }

@@ -22,6 +22,15 @@ export interface Platform {
     /** Base64 PEM, when Vault's certificate is not publicly trusted. */
     caBundle?: string;
   };
+  /** The runtime that profile Namespace gives each Instance. Absent: that profile is not offered. */
+  runtime?: RuntimePlatform;
+}
+
+export interface RuntimePlatform {
+  /** From the internal mirror, by digest; `lfx` is on its PATH. */
+  image: string;
+  /** Of the one container, as Kubernetes quantities. Absent: what lfx needs. */
+  resources?: Record<'requests' | 'limits', Record<string, string>>;
 }
 
 /**

@@ -1,9 +1,9 @@
 import { egressRules } from './egress.ts';
-import { RenderError } from './errors.ts';
 import type { OrganizationInput, ProjectInput } from './input.ts';
-import { metadata, organizationLabels, projectLabels, WAVE } from './labels.ts';
+import { metadata, organizationLabels, peer, projectLabels, WAVE } from './labels.ts';
 import { organizationFolder, projectPlatformFolder, skeletonFolder, tenantRoot, workloadNamespace } from './paths.ts';
 import { publicAddress } from './platform.ts';
+import { offeredRuntime } from './profile.ts';
 import { type Manifest, toYaml, type Value } from './yaml.ts';
 
 /** What a Project's namespace may hold when its quota does not say. Milli-CPU, mebibytes and objects. */
@@ -17,10 +17,13 @@ const TENANT_KINDS: readonly { group: string; kind: string }[] = [
   { group: '', kind: 'ConfigMap' },
   { group: '', kind: 'LimitRange' },
   { group: '', kind: 'ResourceQuota' },
+  { group: '', kind: 'Service' },
   { group: '', kind: 'ServiceAccount' },
+  { group: 'apps', kind: 'Deployment' },
   { group: 'external-secrets.io', kind: 'ExternalSecret' },
   { group: 'external-secrets.io', kind: 'SecretStore' },
   { group: 'networking.k8s.io', kind: 'NetworkPolicy' },
+  { group: 'policy', kind: 'PodDisruptionBudget' },
 ];
 
 /** Name of the AppProject of an Organization. */
@@ -65,7 +68,7 @@ export function renderOrganization(input: OrganizationInput): Map<string, string
  * @throws RenderError `profile_not_offered`, `invalid_name`
  */
 export function renderProject(input: ProjectInput): Map<string, string> {
-  requireShared(input);
+  offeredRuntime(input);
   const { organization, project } = input;
   const org = organization.metadata.name;
   const { name, uid } = project.metadata;
@@ -85,14 +88,6 @@ export function renderProject(input: ProjectInput): Map<string, string> {
     [`${skeleton}/secretstore.yaml`, toYaml(secretStore(input))],
     [`${skeleton}/serviceaccount.yaml`, toYaml(serviceAccount(input))],
   ]);
-}
-
-/** Profiles beyond Shared come with later issues; until then they are refused by name. */
-export function requireShared(input: Pick<ProjectInput, 'project'>): void {
-  const profile = input.project.spec.runtimeProfile ?? 'Shared';
-  if (profile !== 'Shared') {
-    throw new RenderError('profile_not_offered', `the runtime profile ${profile} is not offered yet; use Shared`);
-  }
 }
 
 function target(input: ProjectInput): string {
@@ -185,8 +180,11 @@ function resourceQuota(input: ProjectInput): Manifest {
         'requests.memory': `${quota.memoryMebibytes}Mi`,
         'limits.memory': `${quota.memoryMebibytes}Mi`,
         'count/configmaps': objects,
+        'count/deployments.apps': objects,
         'count/secrets': objects,
         'count/serviceaccounts': objects,
+        'count/services': objects,
+        persistentvolumeclaims: '0',
         'services.loadbalancers': '0',
         'services.nodeports': '0',
       },
@@ -212,8 +210,7 @@ function limitRange(input: ProjectInput): Manifest {
 }
 
 function networkPolicies(input: ProjectInput): { file: string; manifest: Manifest }[] {
-  const { systemNamespace } = input.platform;
-  const egress = egressRules(input.project.spec.egressAllowList ?? [], 'tenant');
+  const egress = egressRules(input.project.spec.egressAllowList ?? [], 'tenant', input.platform);
   const policy = (
     name: string,
     spec: { [key: string]: Value },
@@ -248,11 +245,6 @@ function networkPolicies(input: ProjectInput): { file: string; manifest: Manifes
         },
       ],
     }),
-    policy('allow-runner', {
-      podSelector: {},
-      policyTypes: ['Ingress'],
-      ingress: [{ from: [peer(systemNamespace, { 'app.kubernetes.io/name': 'gsv-runner' })] }],
-    }),
   ];
   if (egress.rules.length === 0 && egress.hosts.length === 0) return policies;
   const annotations = egress.hosts.length === 0 ? {} : { 'store.gsv.dev/egress-hosts': egress.hosts.join(',') };
@@ -260,11 +252,4 @@ function networkPolicies(input: ProjectInput): { file: string; manifest: Manifes
     policy('allow-egress', { podSelector: {}, policyTypes: ['Egress'], egress: egress.rules }, annotations),
   );
   return policies;
-}
-
-function peer(namespace: string, labels: Record<string, string>): Value {
-  return {
-    namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
-    podSelector: { matchLabels: labels },
-  };
 }

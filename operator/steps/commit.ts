@@ -9,11 +9,24 @@ import { throughGit, throughRender } from './doors.ts';
 import type { SecretVersions } from './secrets.ts';
 
 /** `render`: the manifests of the Instance, as one change of Git. Pure. */
-export function render(visit: InstanceVisit, accepted: Accepted, secretVersions: SecretVersions): Change {
+export function render(
+  visit: InstanceVisit,
+  accepted: Accepted,
+  secretVersions: SecretVersions,
+  { platform }: Pick<Ports, 'platform'>,
+): Change {
   const { organization, project, contract, contractDigest } = accepted;
   const instance = visit.object;
   return throughRender(() => {
-    const files = renderInstance({ organization, project, instance, contract, contractDigest, secretVersions });
+    const files = renderInstance({
+      organization,
+      project,
+      instance,
+      contract,
+      contractDigest,
+      platform,
+      secretVersions,
+    });
     return {
       owns: instanceOwns({ organization, project, instance }),
       files,

@@ -1,10 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { instancePolicy, SecretsError, secretPath } from '../../config/secrets.ts';
-import type { Contract, ContractSecret } from '../../crds/contract.ts';
+import type { ContractSecret } from '../../crds/contract.ts';
 import { organizationOf } from '../../crds/kinds.ts';
+import { RUNTIME_KEY } from '../../crds/runtime.ts';
 import type { Ports } from '../ports.ts';
 import { Waiting } from '../runtime/errors.ts';
-import type { InstanceVisit } from './accept.ts';
+import type { Accepted, InstanceVisit } from './accept.ts';
 import { throughSecrets } from './doors.ts';
 
 /** Nobody tells the operator that a secret was set; a person has just done it and is watching. */
@@ -16,7 +17,21 @@ const ALPHABETS = {
   Base64Url: 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
 } as const;
 
+/** The API key of an Instance's own runtime: as much chance as a 256-bit key. */
+const RUNTIME_KEY_SECRET: ContractSecret = {
+  name: RUNTIME_KEY,
+  capability: '',
+  source: 'Generated',
+  generator: { length: 43, alphabet: 'Base64Url' },
+  rotation: { overlapSeconds: 0 },
+};
+
 export type SecretVersions = { name: string; version: number }[];
+
+/** The contract's secrets, and under profile Namespace the key of the Instance's own runtime. */
+export function declaredSecrets({ contract, project }: Pick<Accepted, 'contract' | 'project'>): ContractSecret[] {
+  return project.spec.runtimeProfile === 'Namespace' ? [...contract.secrets, RUNTIME_KEY_SECRET] : contract.secrets;
+}
 
 /**
  * `secrets`: the policy that lets a run read this Instance's secrets, generated secrets written once,
@@ -24,7 +39,7 @@ export type SecretVersions = { name: string; version: number }[];
  */
 export async function secrets(
   visit: InstanceVisit,
-  contract: Contract,
+  declared: readonly ContractSecret[],
   workloadNamespace: string,
   { secrets: store }: Ports,
 ): Promise<SecretVersions> {
@@ -33,7 +48,7 @@ export async function secrets(
   await throughSecrets(() => store.putPolicy(instancePolicy(uid), rules));
   const versions: SecretVersions = [];
   const absent: ContractSecret[] = [];
-  for (const secret of contract.secrets) {
+  for (const secret of declared) {
     const version = await presentVersion(secret, secretPath(workloadNamespace, uid, secret.name), store);
     if (version === undefined) absent.push(secret);
     else versions.push({ name: secret.name, version });

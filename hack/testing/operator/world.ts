@@ -64,7 +64,10 @@ export class World {
       ...doors,
       settings: {
         publicUrl: 'https://store.example.com',
-        platform: defaultPlatform('https://git.example.com/gsv.git', 'main'),
+        platform: {
+          ...defaultPlatform('https://git.example.com/gsv.git', 'main'),
+          runtime: { image: `mirror.example.com/lfx@sha256:${'5'.repeat(64)}` },
+        },
       },
       log: createLogger({ part: 'operator', level: 'silent' }),
       clock: this.clock,

@@ -1,0 +1,56 @@
+import { test } from 'node:test';
+import * as assert from 'uvu/assert';
+import { secretCapability } from '../../hack/testing/operator/catalog.ts';
+import { NS, World } from '../../hack/testing/operator/world.ts';
+
+async function withWorld(body: (world: World) => Promise<void>): Promise<void> {
+  const world = await World.open();
+  try {
+    await world.start();
+    await body(world);
+  } finally {
+    await world.close();
+  }
+}
+
+const fileNames = (world: World): string[] =>
+  [...world.git.files.keys()]
+    .filter((path) => path.includes('/instances/'))
+    .map((path) => path.split('/').at(-1) ?? '')
+    .sort();
+
+test('under profile Namespace an Instance gets a key of its own, written once, and a runtime that takes it', () =>
+  withWorld(async (world) => {
+    await world.catalog();
+    await world.apply('Project', { namespace: NS, name: 'default' }, { runtimeProfile: 'Namespace' });
+    await world.order('claims', { fulfilment: world.pay() });
+    const instance = await world.instance();
+    assert.is(await world.condition('Instance', { namespace: NS, name: 'claims' }), 'True/Succeeded');
+    assert.equal(instance.status?.secretVersions, [{ name: 'runtime-key', version: 1 }]);
+    assert.ok(fileNames(world).includes('deployment.yaml'));
+    const path = `t/${instance.status?.workloadNamespace}/${instance.metadata.uid}/runtime-key`;
+    const key = world.secrets.values.get(path);
+    assert.match(key?.data.value ?? '', /^[\w-]{43}$/);
+    assert.not.ok(
+      [...world.git.files.values()].some((text) => text.includes(key?.data.value ?? '-')),
+      'no key in Git',
+    );
+  }));
+
+test('a Project that moves from Shared to Namespace gives its Instances runtimes, and back again takes them', () =>
+  withWorld(async (world) => {
+    await world.catalog({ capability: secretCapability() });
+    await world.order('claims', { fulfilment: world.pay() });
+    const { metadata, status } = await world.instance();
+    await world.secrets.write(`t/${status?.workloadNamespace}/${metadata.uid}/crm-token`, { value: 'x' });
+    await world.advance(10_000);
+    const shared = ['configmap.yaml', 'externalsecret.yaml', 'serviceaccount.yaml'];
+    assert.equal(fileNames(world), shared);
+    await world.apply('Project', { namespace: NS, name: 'default' }, { runtimeProfile: 'Namespace' });
+    await world.advance(10_000);
+    const runtime = ['deployment', 'externalsecret-runtime', 'networkpolicy-runtime', 'poddisruptionbudget', 'service'];
+    assert.equal(fileNames(world), [...shared, ...runtime.map((name) => `${name}.yaml`)].sort());
+    await world.apply('Project', { namespace: NS, name: 'default' }, { runtimeProfile: 'Shared' });
+    await world.advance(10_000);
+    assert.equal(fileNames(world), shared);
+  }));
