@@ -92,6 +92,7 @@ function platformOf(read: OperatorSettings): Platform {
     ...fallback,
     argocdNamespace: read.argocdNamespace,
     vault: { ...fallback.vault, server, mount, authMount },
+    ...(read.runtimeImage === undefined ? {} : { runtime: { image: read.runtimeImage } }),
   };
 }
 

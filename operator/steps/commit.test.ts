@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
-import { renderInstance } from '../render/render.ts';
+import { defaultPlatform, renderInstance } from '../render/render.ts';
 import { declaredObjects } from './commit.ts';
 
 test('what the manifests of an Instance declare is read back from them', () => {
@@ -13,7 +13,10 @@ test('what the manifests of an Instance declare is read back from them', () => {
       version: '1.0.0',
       secrets: [{ name: 'token', source: 'Buyer' as const }],
       connectors: [],
+      limits: { runSeconds: 120 },
+      plans: [],
     },
+    platform: defaultPlatform('https://git.example.com/r.git', 'main'),
     contractDigest: `sha256:${'0'.repeat(64)}`,
     secretVersions: [{ name: 'token', version: 3 }],
   });
