@@ -2,6 +2,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { checkedKey } from './artifacts/key.ts';
+import { S3BlobStore } from './artifacts/s3.ts';
+import type { Secret } from './secret-setting.ts';
+import { type Settings, SettingsError } from './settings.ts';
 
 /** Flat storage of immutable or short-lived bytes: artifacts, run results, later documents. */
 export interface BlobStore {
@@ -29,20 +33,41 @@ export class ArtifactError extends Error {
   }
 }
 
-/** Keys are slash-separated segments of these characters; nothing else can leave the store's folder. */
-const KEY_PATTERN = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/;
+/** How to reach an S3 store; unused by a folder. */
+export interface BlobStoreOptions {
+  endpoint?: string | undefined;
+  accessKey?: Secret | undefined;
+  secretKey?: Secret | undefined;
+}
 
 /**
- * Opens the store that `GSV_ARTIFACTS_URL` names.
+ * Opens the store that `GSV_ARTIFACTS_URL` names; nothing is asked of it yet.
  *
- * @throws TypeError for a scheme that is not offered
+ * @throws TypeError for a scheme that is not offered, and for an S3 store without keys
  */
-export function openBlobStore(url: string): BlobStore {
+export function openBlobStore(url: string, { endpoint, accessKey, secretKey }: BlobStoreOptions = {}): BlobStore {
   const parsed = new URL(url);
   if (parsed.protocol === 'file:') return new FolderBlobStore(fileURLToPath(parsed));
-  throw new TypeError(
-    `GSV_ARTIFACTS_URL: ${parsed.protocol}// is not offered by this version; use file:///an/absolute/folder`,
-  );
+  if (parsed.protocol !== 's3:')
+    throw new TypeError(
+      `GSV_ARTIFACTS_URL: ${parsed.protocol}// is not offered; use s3://bucket/prefix or file:///an/absolute/folder`,
+    );
+  if (accessKey === undefined || secretKey === undefined)
+    throw new TypeError('GSV_ARTIFACTS_URL names an S3 store: GSV_S3_ACCESS_KEY and GSV_S3_SECRET_KEY are required');
+  return new S3BlobStore(parsed, { endpoint, accessKey, secretKey });
+}
+
+/** The store that a process' settings name. @throws SettingsError */
+export function blobStoreOf(
+  settings: { artifactsUrl: string } & Settings<'s3Endpoint' | 's3AccessKey' | 's3SecretKey'>,
+): BlobStore {
+  const { artifactsUrl, s3Endpoint: endpoint, s3AccessKey: accessKey, s3SecretKey: secretKey } = settings;
+  try {
+    return openBlobStore(artifactsUrl, { endpoint, accessKey, secretKey });
+  } catch (error) {
+    if (error instanceof TypeError) throw new SettingsError([error.message]);
+    throw error;
+  }
 }
 
 class FolderBlobStore implements BlobStore {
@@ -80,8 +105,8 @@ class FolderBlobStore implements BlobStore {
   }
 
   #path(key: string): string {
-    const path = join(this.#root, key);
-    if (!KEY_PATTERN.test(key) || !path.startsWith(this.#root + sep)) throw new RangeError('blob key is not valid');
+    const path = join(this.#root, checkedKey(key));
+    if (!path.startsWith(this.#root + sep)) throw new RangeError('blob key is not valid');
     return path;
   }
 }

@@ -309,6 +309,14 @@ export const CATALOGUE = {
     doc: 'Artifact store: `file:///folder` or `s3://bucket/prefix`.',
     parse: url,
   },
+  s3Endpoint: {
+    env: 'GSV_S3_ENDPOINT',
+    used: ['operator', 'runner'],
+    doc: 'Base URL of an S3-compatible service; absent = AWS.',
+    parse: url,
+  },
+  s3AccessKey: { env: 'GSV_S3_ACCESS_KEY', used: ['operator', 'runner'], doc: 'Its access key.', parse: secret },
+  s3SecretKey: { env: 'GSV_S3_SECRET_KEY', used: ['operator', 'runner'], doc: 'Its secret key.', parse: secret },
   saleorShops: {
     env: 'GSV_SALEOR_SHOPS',
     used: ['gateway'],

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { openBlobStore } from '../config/artifacts.ts';
+import { blobStoreOf } from '../config/artifacts.ts';
 import { type Frame, runProcess, type Service } from '../config/process.ts';
 import { openVault } from '../config/secrets/open.ts';
 import { loadSettings, SettingsError, settingsOf } from '../config/settings.ts';
@@ -40,7 +40,7 @@ function settings() {
 /** The operator as a process of its own. */
 async function start(read: OperatorSettings, { log, registry }: Frame): Promise<Service> {
   const secrets = openVault(read, 'gsv-operator');
-  const blobs = openBlobStore(read.artifactsUrl);
+  const blobs = blobStoreOf(read);
   const delivery = openDelivery(read);
   const store = await KubernetesStore.open({ log });
   const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });

@@ -1,4 +1,4 @@
-import { openBlobStore } from '../../config/artifacts.ts';
+import { blobStoreOf } from '../../config/artifacts.ts';
 import { type Frame, runProcess, type Service } from '../../config/process.ts';
 import { openVault } from '../../config/secrets/open.ts';
 import { loadSettings, SettingsError, settingsOf } from '../../config/settings.ts';
@@ -32,7 +32,7 @@ function settings() {
 /** The runner as its own process: custom resources from Kubernetes, secrets from Vault, flows from the artifact store. */
 async function start(read: ReturnType<typeof settings>, { log, registry }: Frame): Promise<Service> {
   const secrets = openVault(read, 'gsv-runner');
-  const blobs = openBlobStore(read.artifactsUrl);
+  const blobs = blobStoreOf(read);
   const store = await KubernetesStore.open({ log });
   const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });
   const runner = await createRunner({

@@ -17,7 +17,8 @@ const HEARTBEAT_MS = 15_000;
 /** Lines of the compiler's last words that an error carries. */
 const ERROR_LINES = 20;
 
-interface Recipe {
+/** A program that is built from published Go modules. */
+export interface Recipe {
   /** The module that holds the program. */
   module: string;
   version: string;
@@ -53,22 +54,31 @@ const RECIPES: Record<Program, Recipe> = {
   },
 };
 
+/** Builds a program of the control plane into {@link CACHE}. @throws Error without Go, or with the compiler's last words */
+export function buildProgram(program: Program, progress: Progress): Promise<string> {
+  return buildFromModules(program, RECIPES[program], CACHE, progress);
+}
+
 /**
- * Builds a program from the published Go modules into {@link CACHE}, in a module of its own. The
- * environment's Go settings (`GOPROXY`, `GOFLAGS`, …) are used as they are. The file appears by a
- * rename, so a build that was killed leaves nothing that looks whole.
+ * Builds a program from published Go modules into a folder, in a module of its own. The environment's Go
+ * settings (`GOPROXY`, `GOFLAGS`, …) are used as they are. The file appears by a rename, so a build that
+ * was killed leaves nothing that looks whole.
  * @throws Error without Go, or with the compiler's last words
  */
-export async function buildProgram(program: Program, progress: Progress): Promise<string> {
-  const recipe = RECIPES[program];
+export async function buildFromModules(
+  program: string,
+  recipe: Recipe,
+  cache: string,
+  progress: Progress,
+): Promise<string> {
   await requireGo();
   const folder = await mkdtemp(join(tmpdir(), 'gsv-build-'));
   try {
     progress(`${program} ${recipe.version}: fetching its modules`);
     await writeFile(join(folder, 'go.mod'), await moduleFile(recipe, folder));
     await compile(program, recipe, folder, progress);
-    await mkdir(CACHE, { recursive: true });
-    const target = join(CACHE, program);
+    await mkdir(cache, { recursive: true });
+    const target = join(cache, program);
     const partial = `${target}.${process.pid}.partial`;
     await run('cp', [join(folder, program), partial]);
     await rename(partial, target);
@@ -116,7 +126,7 @@ async function download(query: string, cwd: string): Promise<{ GoMod: string }> 
   }
 }
 
-async function compile(program: Program, recipe: Recipe, folder: string, progress: Progress): Promise<void> {
+async function compile(program: string, recipe: Recipe, folder: string, progress: Progress): Promise<void> {
   const flags = ['-s', '-w', ...recipe.stamps.map((stamp) => `-X ${stamp}`)].join(' ');
   const args = ['build', '-mod=mod', '-trimpath', '-v', '-ldflags', flags, '-o', join(folder, program), recipe.command];
   const started = Date.now();

@@ -9,7 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
-import { openBlobStore, putArtifact } from '../../config/artifacts.ts';
+import { blobStoreOf, putArtifact } from '../../config/artifacts.ts';
 import { loadSettings } from '../../config/settings.ts';
 import { type CatalogDocument, capabilitiesOf, readCatalog, versionsOf } from './catalog.ts';
 import { compileVersion, PublishError, type PublishedVersion, type Terms } from './publish.ts';
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
   const [flowPath] = positionals;
   const { offering, version } = values;
   if (flowPath === undefined || positionals.length > 1 || !offering || !version) throw new UsageError(USAGE);
-  const settings = loadSettings(['dataDir', 'artifactsUrl']);
+  const settings = loadSettings(['dataDir', 'artifactsUrl', 's3Endpoint', 's3AccessKey', 's3SecretKey']);
   const catalog = await readCatalog(values.catalog ?? 'config/samples');
   const flow = await readFlow(flowPath);
   const made = await compileVersion({
@@ -53,7 +53,10 @@ async function main(): Promise<void> {
   const path = join(values.out ?? join(settings.dataDir, 'catalog'), `${name}.yaml`);
   refuseChange(catalog, made);
   await refuseOtherContent(path, stringify(made));
-  await putArtifact(openBlobStore(settings.artifactsUrl ?? defaultArtifacts(settings.dataDir)), flow);
+  await putArtifact(
+    blobStoreOf({ ...settings, artifactsUrl: settings.artifactsUrl ?? defaultArtifacts(settings.dataDir) }),
+    flow,
+  );
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, stringify(made));
   process.stdout.write(
