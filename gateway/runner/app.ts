@@ -12,12 +12,11 @@ import type { LedgerClient } from '../../ledger/client.ts';
 import type { TicketBooth } from '../ticket.ts';
 import { Bindings } from './binding.ts';
 import { Executor } from './execute.ts';
-import { FlowLoader } from './loader.ts';
 import { runnerMetrics } from './metrics.ts';
 import { Results } from './results.ts';
 import { addProbeRoute, addRunRoutes, addSecretRoute } from './routes.ts';
 import { RunBook } from './runs.ts';
-import { RuntimeClient } from './runtime.ts';
+import { Runtimes } from './runtimes.ts';
 import { Settlement } from './settle.ts';
 
 /** A capture is tried this long after a run; the hold is extended to outlive it. */
@@ -33,6 +32,8 @@ export interface RunnerOptions {
   blobs: BlobStore;
   /** `workflowsPath` absent: `/api/v2/workflows`. */
   runtime: { url: string; key: Secret; workflowsPath?: string };
+  /** Address of an Instance's own runtime (profile Namespace). Absent: its Service's. */
+  locateRuntime?: ((instance: string, workloadNamespace: string) => string) | undefined;
   booth: TicketBooth;
   probeKey: Secret;
   log: Logger;
@@ -62,18 +63,18 @@ export async function createRunner(options: RunnerOptions): Promise<RunnerServer
   const settleMs = (options.settleSeconds ?? SETTLE_SECONDS) * 1000;
   const metrics = runnerMetrics(options.registry ?? new Registry());
   const { url, key, workflowsPath } = options.runtime;
-  const runtime = new RuntimeClient({ url, key: () => key.reveal(), workflowsPath });
   const bindings = new Bindings(store);
+  const shared = { url, key: () => key.reveal(), workflowsPath };
+  const runtimes = new Runtimes({ shared, bindings, blobs, secrets, locate: options.locateRuntime });
   const results = new Results(blobs, options.clock ?? Date.now);
   const settlement = new Settlement({ ledger, results, metrics, settleMs });
-  const flows = new FlowLoader(blobs, runtime);
-  const executor = new Executor({ bindings, flows, runtime, secrets, settlement, results, ledger, settleMs });
+  const executor = new Executor({ bindings, runtimes, secrets, settlement, results, ledger, settleMs });
   const runs = new RunBook({ executor, results, metrics, log });
 
   const app = await createHttpApp({ log, title: 'GSV runner (internal)', bodyLimitBytes: BODY_LIMIT_BYTES });
   addRunRoutes(app, { booth, runs });
   addSecretRoute(app, { booth, bindings, secrets });
-  addProbeRoute(app, { probeKey, bindings, flows, runtime, secrets, log });
+  addProbeRoute(app, { probeKey, bindings, runtimes, secrets, log });
   const health = addHealthRoutes(app, bindings);
 
   await app.listen({ port: options.port ?? 0, host: options.host ?? '127.0.0.1' });
@@ -84,7 +85,7 @@ export async function createRunner(options: RunnerOptions): Promise<RunnerServer
     close: async () => {
       await runs.drain();
       await app.close();
-      await runtime.close();
+      await runtimes.close();
     },
   };
 }

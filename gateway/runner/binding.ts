@@ -22,17 +22,19 @@ export class Bindings {
   readonly #store: ResourceStore;
   readonly #instances: ResourceCache<'Instance'>;
   readonly #versions: ResourceCache<'OfferingVersion'>;
+  readonly #projects: ResourceCache<'Project'>;
   readonly #contracts = new Map<string, Contract>();
 
   constructor(store: ResourceStore) {
     this.#store = store;
     this.#instances = store.watch('Instance');
     this.#versions = store.watch('OfferingVersion');
+    this.#projects = store.watch('Project');
   }
 
   /** Resolves once the caches hold their first list. */
   async synced(): Promise<void> {
-    await Promise.all([this.#instances.synced, this.#versions.synced]);
+    await Promise.all([this.#instances.synced, this.#versions.synced, this.#projects.synced]);
   }
 
   /**
@@ -68,13 +70,18 @@ export class Bindings {
     return this.#bind(organization, instance, version, live);
   }
 
+  /** Whether its Project gives each Instance a runtime of its own (profile Namespace). */
+  async hasOwnRuntime({ instance }: Binding): Promise<boolean> {
+    const key = projectKey(instance);
+    const project = this.#projects.get(key) ?? (await this.#store.get('Project', key));
+    return project?.spec.runtimeProfile === 'Namespace';
+  }
+
   /** @throws Problem `instance_not_ready` */
   async workloadNamespace({ instance }: Binding): Promise<string> {
     const known = instance.status?.workloadNamespace;
     if (known) return known;
-    const { namespace } = instance.metadata;
-    const key = { ...(namespace === undefined ? {} : { namespace }), name: instance.spec.projectRef.name };
-    const project = await this.#store.get('Project', key);
+    const project = await this.#store.get('Project', projectKey(instance));
     if (project?.status?.workloadNamespace) return project.status.workloadNamespace;
     throw runnerProblem('instance_not_ready', 'the Project of the Instance has no workload namespace yet');
   }
@@ -120,6 +127,10 @@ export class Bindings {
     this.#contracts.set(digest, contract);
     return contract;
   }
+}
+
+function projectKey({ metadata: { namespace }, spec }: Instance): Key {
+  return { ...(namespace === undefined ? {} : { namespace }), name: spec.projectRef.name };
 }
 
 function notFound(organization: string, name: string) {

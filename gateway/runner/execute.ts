@@ -10,11 +10,11 @@ import type { Binding, Bindings } from './binding.ts';
 import type { Flow } from './flow.ts';
 import { resolveGlobals } from './globals.ts';
 import { guardHold } from './holds.ts';
-import type { FlowLoader } from './loader.ts';
 import { runnerProblem } from './problems.ts';
 import type { Results, StoredRun } from './results.ts';
 import type { Run } from './run.ts';
 import { type RuntimeClient, RuntimeError } from './runtime.ts';
+import type { Runtimes } from './runtimes.ts';
 import { Scrubber, type ScrubStream } from './scrub.ts';
 import type { ExecutedRun, RunReply, Settlement } from './settle.ts';
 
@@ -29,8 +29,7 @@ export interface RunRequest {
 
 export interface ExecutorParts {
   bindings: Bindings;
-  flows: FlowLoader;
-  runtime: RuntimeClient;
+  runtimes: Runtimes;
   secrets: SecretsBroker;
   settlement: Settlement;
   results: Results;
@@ -116,16 +115,17 @@ export class Executor {
   }
 
   async #answer(run: Run, request: RunRequest, binding: Binding, progress: Progress, log: Logger): Promise<Answer> {
-    const { bindings, secrets, runtime, flows } = this.#parts;
+    const { bindings, secrets, runtimes } = this.#parts;
+    const { client, flows } = await runtimes.of(binding);
     const { sha256 } = binding.contract.artifact;
     const [resolved, flow] = await Promise.all([
       resolveGlobals(binding, secrets, () => bindings.workloadNamespace(binding)),
       flows.load(sha256),
     ]);
     run.signal.throwIfAborted();
-    const scrubber = new Scrubber([...resolved.secrets, runtime.secret], [request.token]);
+    const scrubber = new Scrubber([...resolved.secrets, client.secret], [request.token]);
     const attempt = (loaded: Flow): Promise<Answer> => {
-      const started = runtime.run({
+      const started = client.run({
         flowId: loaded.id,
         input: request.input,
         session: scopedSession(run.instanceUid, request.session, run.id),

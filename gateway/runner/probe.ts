@@ -3,9 +3,8 @@ import type { SecretsBroker } from '../../config/secrets.ts';
 import type { Bindings } from './binding.ts';
 import { runProblem } from './execute.ts';
 import { readSecrets } from './globals.ts';
-import type { FlowLoader } from './loader.ts';
 import { runnerProblem } from './problems.ts';
-import type { RuntimeClient } from './runtime.ts';
+import type { Runtime, Runtimes } from './runtimes.ts';
 
 export interface ProbeReply {
   ok: true;
@@ -16,8 +15,7 @@ export interface ProbeReply {
 
 export interface ProbeParts {
   bindings: Bindings;
-  flows: FlowLoader;
-  runtime: RuntimeClient;
+  runtimes: Runtimes;
   secrets: SecretsBroker;
 }
 
@@ -35,7 +33,7 @@ export async function probe(parts: ProbeParts, organization: string, name: strin
       declared.length === 0
         ? new Map()
         : await readSecrets(binding, declared, parts.secrets, await parts.bindings.workloadNamespace(binding));
-    await loadedFlow(parts, binding.contract.artifact.sha256);
+    await loadedFlow(await parts.runtimes.of(binding, { fresh: true }), binding.contract.artifact.sha256);
     return {
       ok: true,
       contractDigest: binding.contractDigest,
@@ -47,12 +45,12 @@ export async function probe(parts: ProbeParts, organization: string, name: strin
 }
 
 /** A flow that was loaded before may be gone, or the runtime with it: it is asked, and loaded again if need be. */
-async function loadedFlow({ flows, runtime }: ProbeParts, sha256: string): Promise<void> {
+async function loadedFlow({ flows, client }: Runtime, sha256: string): Promise<void> {
   const flow = await flows.load(sha256);
-  if (await runtime.knows(flow.id)) return;
+  if (await client.knows(flow.id)) return;
   flows.forget(sha256);
   const again = await flows.load(sha256);
-  if (!(await runtime.knows(again.id)))
+  if (!(await client.knows(again.id)))
     throw runnerProblem('runtime_error', 'the runtime accepted the flow but does not keep it');
 }
 

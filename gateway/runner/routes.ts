@@ -6,12 +6,11 @@ import type { RunTicket, TicketBooth } from '../ticket.ts';
 import { admit, admitProbe } from './access.ts';
 import type { Bindings } from './binding.ts';
 import { type BuyerSecretWrite, writeBuyerSecret } from './buyer-secret.ts';
-import type { FlowLoader } from './loader.ts';
 import { probe } from './probe.ts';
 import { runnerProblem } from './problems.ts';
 import type { Run } from './run.ts';
 import type { RunBook } from './runs.ts';
-import type { RuntimeClient } from './runtime.ts';
+import type { Runtimes } from './runtimes.ts';
 import { SCRUB_MIN_LENGTH } from './scrub.ts';
 import { streamable, streamRun } from './stream.ts';
 
@@ -130,8 +129,7 @@ export function addProbeRoute(
   parts: {
     probeKey: Secret;
     bindings: Bindings;
-    flows: FlowLoader;
-    runtime: RuntimeClient;
+    runtimes: Runtimes;
     secrets: SecretsBroker;
     log: Logger;
   },

@@ -126,6 +126,11 @@ export class RuntimeClient {
     return this.#pool.destroy();
   }
 
+  /** Takes no new calls; those in progress end by themselves. */
+  retire(): void {
+    this.#pool.close().catch(() => undefined);
+  }
+
   async #call(method: 'GET' | 'POST', path: string, body?: unknown): Promise<{ status: number; text: string }> {
     const response = await this.#request(method, path, body, AbortSignal.timeout(CALL_TIMEOUT_MS));
     try {

@@ -48,6 +48,7 @@ export interface BenchOptions {
   runtime?: { url: string; key: string };
   settleSeconds?: number;
   clock?: () => number;
+  locateRuntime?: (instance: string, workloadNamespace: string) => string;
 }
 
 /** A runner between a real ledger and a sample runtime, on stores of its own. */
@@ -76,6 +77,7 @@ export async function startBench(options: BenchOptions = {}): Promise<Bench> {
     probeKey: Secret.of(PROBE_KEY),
     log: createLogger({ part: 'runner', level: 'debug', destination: { write: (line) => void logs.push(line) } }),
     clock: options.clock,
+    locateRuntime: options.locateRuntime,
     registry,
     settleSeconds: options.settleSeconds,
   });
