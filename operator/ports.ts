@@ -4,7 +4,7 @@ import type { SecretsAdmin } from '../config/secrets.ts';
 import type { ResourceStore } from '../crds/store.ts';
 import type { LedgerClient } from '../ledger/client.ts';
 import type { Delivery } from './delivery/delivery.ts';
-import type { Change, Committed, GitWriter } from './git/writer.ts';
+import type { GitWriter } from './git/writer.ts';
 import type { Platform } from './render/platform.ts';
 import type { Clock } from './runtime/clock.ts';
 
@@ -14,16 +14,7 @@ export type LedgerPort = Pick<
   'putWallet' | 'getWallet' | 'closeWallet' | 'findFulfilments' | 'claimFulfilment' | 'events'
 >;
 
-/**
- * A change that may have to be committed although it is there already. With `force` (an id, e.g. the commit
- * that will not be tried again) an equal tree still makes one commit, with the trailer `Gsv-Retry-Of`: once
- * per id, a repeat answers that commit.
- */
-export type ForcedChange = Change & { force?: string };
-
-export interface GitPort extends Pick<GitWriter, 'remove'> {
-  commit(change: ForcedChange): Promise<Committed>;
-}
+export type GitPort = Pick<GitWriter, 'commit' | 'remove' | 'claim'>;
 
 /** What the runner says about an Instance it was asked to try. */
 export type ProbeReply =

@@ -1,4 +1,5 @@
 import { GitError } from './errors.ts';
+import { EPOCH_TRAILER, RETRY_TRAILER } from './history.ts';
 import { checkPath, desiredEntry, type Entry, parents, within } from './tree.ts';
 
 /** One desired state of some paths. */
@@ -14,6 +15,11 @@ export interface Change {
   subject: string;
   /** E.g. `Gsv-Instance-Uid`, `Gsv-Generation`, `Gsv-Effect`. */
   trailers: Readonly<Record<string, string>>;
+  /**
+   * Asks for a new commit even when nothing differs, once for each value; e.g. the id of a commit that
+   * Argo CD will not try again. The commit carries it as `Gsv-Retry-Of`.
+   */
+  force?: string;
 }
 
 /** A checked change with the object ids that it wants. */
@@ -25,6 +31,10 @@ export interface Prepared extends Change {
 
 const MAX_SUBJECT = 120;
 const TRAILER = /^[A-Z][A-Za-z0-9-]*$/;
+/** What the writer itself says; nobody else may. */
+const RESERVED: ReadonlySet<string> = new Set([EPOCH_TRAILER, RETRY_TRAILER]);
+/** An id of somebody, e.g. of a commit. */
+const FORCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Whatever starts a new line somewhere, and all other control characters. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
@@ -33,6 +43,8 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
 export function prepare(change: Change): Prepared {
   const owns = [...new Set(change.owns)];
   for (const path of [...owns, ...change.files.keys()]) checkPath(path);
+  if (change.force !== undefined && !FORCE.test(change.force))
+    throw new GitError('path_refused', `${JSON.stringify(change.force)} is no id to force a commit by`);
   for (const path of owns) {
     const outer = owns.find((other) => other !== path && within(path, other));
     if (outer !== undefined) throw new GitError('path_refused', `${path} is owned twice: it lies below ${outer}`);
@@ -48,21 +60,29 @@ export function prepare(change: Change): Prepared {
 }
 
 /**
- * One commit carries a whole batch: each change has a line, then its trailers, in the same order. Values
- * are reduced to one line, so none can pose as a trailer.
+ * One commit carries a whole batch: each change has a line, then its trailers, in the same order, then
+ * what holds for the commit. Values are reduced to one line, so none can pose as a trailer.
  */
-export function commitMessage(changes: readonly Pick<Change, 'subject' | 'trailers'>[]): string {
+export function commitMessage(
+  changes: readonly Pick<Change, 'subject' | 'trailers' | 'force'>[],
+  epoch: number | undefined,
+): string {
   const subjects = changes.map(({ subject }) => oneLine(subject).slice(0, MAX_SUBJECT) || 'change');
-  const trailers = changes.flatMap(({ trailers: all }) =>
-    Object.entries(all).map(([key, value]) => {
-      if (!TRAILER.test(key)) throw new GitError('path_refused', `${JSON.stringify(key)} is not a trailer`);
-      return `${key}: ${oneLine(value)}`;
-    }),
-  );
+  const trailers = [
+    ...changes.flatMap((change) => Object.entries(change.trailers).map(trailer)),
+    ...new Set(changes.flatMap(({ force }) => (force === undefined ? [] : [`${RETRY_TRAILER}: ${force}`]))),
+    ...(epoch === undefined ? [] : [`${EPOCH_TRAILER}: ${epoch}`]),
+  ];
   const [only = ''] = subjects;
   const head =
     subjects.length === 1 ? only : `${subjects.length} changes\n\n${subjects.map((s) => `- ${s}`).join('\n')}`;
   return trailers.length === 0 ? `${head}\n` : `${head}\n\n${trailers.join('\n')}\n`;
+}
+
+function trailer([key, value]: [string, string]): string {
+  if (!TRAILER.test(key) || RESERVED.has(key))
+    throw new GitError('path_refused', `${JSON.stringify(key)} is not a trailer of a change`);
+  return `${key}: ${oneLine(value)}`;
 }
 
 function oneLine(text: string): string {

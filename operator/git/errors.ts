@@ -8,6 +8,7 @@ import { scrubText } from '../../config/log.ts';
  * `path_refused`: a path that is not plain, or not owned by the change; a bug or an attack, never retried.
  * `path_conflict`: somebody else's file stands where our folder must be.
  * `local_failed`: the local repository or a git process failed even after it was rebuilt.
+ * `superseded`: a leader with a higher epoch writes to the branch; this writer has stopped for good.
  * `closed`: the writer was closed.
  */
 export type GitErrorCode =
@@ -19,6 +20,7 @@ export type GitErrorCode =
   | 'path_refused'
   | 'path_conflict'
   | 'local_failed'
+  | 'superseded'
   | 'closed';
 
 /** Raised by everything in `operator/git`. Messages are scrubbed of credentials. */

@@ -1,12 +1,11 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { GitError } from './errors.ts';
+import { OPERATOR } from './identity.ts';
 import type { Repository } from './repository.ts';
 import { type Entry, within } from './tree.ts';
 
 /** The branch inside the local repository that commits are built on; nobody else looks at it. */
 export const WORK_REF = 'refs/gsv/work';
-/** Author and committer of everything that the operator writes. */
-const IDENTITY = 'GSV operator <operator@gsv.invalid>';
 /** How much of its last words is kept for an error message. */
 const MAX_STDERR = 4000;
 
@@ -15,6 +14,7 @@ export interface NewCommit {
   parent: string | undefined;
   message: string;
   at: Date;
+  /** None: a commit that changes nothing. */
   changes: readonly { owns: readonly string[]; files: ReadonlyMap<string, string> }[];
 }
 
@@ -104,7 +104,7 @@ export class FastImport {
   #script({ parent, message, at, changes }: NewCommit): string {
     const seconds = Math.floor(at.getTime() / 1000);
     const lines = parent === undefined ? [`reset ${WORK_REF}\n\n`] : [];
-    lines.push(`commit ${WORK_REF}\nmark :1\ncommitter ${IDENTITY} ${seconds} +0000\n${data(message)}`);
+    lines.push(`commit ${WORK_REF}\nmark :1\ncommitter ${OPERATOR} ${seconds} +0000\n${data(message)}`);
     if (parent !== undefined && parent !== this.#tip) lines.push(`from ${parent}\n`);
     for (const { owns, files } of changes) {
       for (const path of owns) {

@@ -1,6 +1,7 @@
 import { access, mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { GitError, redact, remoteFailure } from './errors.ts';
+import { type News, news } from './history.ts';
 import { GitProgram } from './program.ts';
 
 /** Where the remote's branch stands in the local repository after a fetch. */
@@ -10,6 +11,9 @@ const BRANCH = /^[A-Za-z0-9_][-A-Za-z0-9._/]*$/;
 /** Words of a remote for "somebody else was faster"; anything else is a refusal. */
 const RACE =
   /fetch first|non-fast-forward|stale info|cannot lock ref|failed to (lock|update ref)|incorrect old value|reference already exists/i;
+
+/** Words of our own git for a branch that the remote does not have. */
+const NO_BRANCH = /couldn't find remote ref/;
 
 export type PushResult = { done: true } | { done: false; words: string };
 
@@ -33,9 +37,8 @@ export class Remote {
     return line?.split('\t')[0];
   }
 
-  /** Brings the branch here and returns its commit; undefined when there is no such branch. */
-  async fetch(): Promise<string | undefined> {
-    if ((await this.tip()) === undefined) return undefined;
+  /** Brings the branch here and says what is new since `before`; undefined when there is no such branch. */
+  async fetch(before: string | undefined): Promise<News | undefined> {
     const outcome = await this.#git([
       'fetch',
       '--quiet',
@@ -47,10 +50,13 @@ export class Remote {
       'gsv',
       `+${this.#branch}:${TRACKING_REF}`,
     ]);
-    if (outcome.code !== 0) throw remoteFailure('fetching', outcome.stderr);
-    const tip = await this.#git(['rev-parse', '--verify', '--quiet', `${TRACKING_REF}^{commit}`]);
-    if (tip.code !== 0) throw new GitError('local_failed', 'the fetched branch cannot be read');
-    return tip.stdout.trim();
+    if (outcome.code !== 0) {
+      if (NO_BRANCH.test(outcome.stderr)) return undefined;
+      throw remoteFailure('fetching', outcome.stderr);
+    }
+    const place = { program: this.#program, gitDirectory: this.#gitDirectory };
+    // A repository that was made anew does not know `before` any more.
+    return news(place, TRACKING_REF, before).catch(() => news(place, TRACKING_REF, undefined));
   }
 
   /**

@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Branch } from './branch.ts';
 import { type Change, commitMessage, type Prepared, prepare, takeBatch } from './change.ts';
 import { GitError } from './errors.ts';
 import { FastImport } from './fast-import.ts';
-import { lastCommits } from './history.ts';
+import { Fence } from './fence.ts';
+import { lastCommits, retryOf } from './history.ts';
 import { checkBranch, Remote } from './remote.ts';
 import { Repository } from './repository.ts';
 import { type Entry, FOLDER, parents } from './tree.ts';
@@ -13,8 +15,10 @@ export type { Change } from './change.ts';
 const MAX_BATCH = 1024;
 /** Each lost race costs a fetch and a push; ten in a row mean that the remote is misused. */
 const MAX_PUSH_ATTEMPTS = 10;
-/** Grows with each lost race. Milliseconds. */
+/** Grows with each lost race, so that of many writers one gets through. Milliseconds. */
 const RACE_PAUSE_MS = 20;
+/** A leader's marker must get past one that still writes at full speed: it never pauses, and gives up late. */
+const MAX_CLAIM_ATTEMPTS = 200;
 /** A git process that dies is restarted; the second time the local repository is made anew. */
 const MAX_LOCAL_ATTEMPTS = 3;
 /** Pushes refused within one batch while the guilty change is searched for. */
@@ -47,12 +51,35 @@ export interface GitWriterOptions {
   program?: string;
   /** After so many commits the local repository is repacked. Absent: 200. */
   commitsPerRepack?: number;
+  /** Told once, when a leader with a higher epoch is seen on the branch. */
+  onSuperseded?: (error: GitError) => void;
 }
 
 interface Waiting {
   change: Prepared;
   resolve: (committed: Committed) => void;
   reject: (error: unknown) => void;
+}
+
+interface Claim {
+  epoch: number;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+/** What one attempt built on a base; `commit` is absent when the base has everything already. */
+interface Attempt {
+  commit: string | undefined;
+  /** Answers the callers, once the remote is known to have it. */
+  settle: () => Promise<void> | void;
+}
+
+/** How a batch stands to the tip. */
+interface Comparison {
+  changed: Waiting[];
+  unchanged: Waiting[];
+  /** Nothing differs, but a commit of its own is asked for. */
+  forced: Waiting[];
 }
 
 /**
@@ -63,13 +90,12 @@ interface Waiting {
 export class GitWriter {
   readonly #options: GitWriterOptions;
   readonly #repository: Repository;
-  readonly #remote: Remote;
+  readonly #branch: Branch;
+  readonly #fence: Fence;
   readonly #queue: Waiting[] = [];
+  readonly #claims: Claim[] = [];
   readonly #remembered = new Map<string, string>();
   #importer: FastImport | undefined;
-  /** The remote's commit as last seen. Only meaningful while `#known`. */
-  #tip: string | undefined;
-  #known = false;
   #commits = 0;
   #running: Promise<void> | undefined;
   #closed = false;
@@ -77,14 +103,16 @@ export class GitWriter {
   private constructor(options: GitWriterOptions, repository: Repository) {
     this.#options = options;
     this.#repository = repository;
-    this.#remote = new Remote(repository.program, repository.gitDirectory, options.branch);
+    this.#fence = new Fence(options.onSuperseded);
+    const remote = new Remote(repository.program, repository.gitDirectory, options.branch);
+    this.#branch = new Branch(remote, this.#fence, () => this.#remembered.clear());
   }
 
   /** Prepares the local repository and reads the remote. @throws GitError */
   static async open(options: GitWriterOptions): Promise<GitWriter> {
     checkBranch(options.branch);
     const writer = new GitWriter(options, await Repository.open(options));
-    await writer.#repairing(() => writer.#synchronise());
+    await writer.#repairing(() => writer.#branch.synchronise());
     return writer;
   }
 
@@ -98,8 +126,22 @@ export class GitWriter {
     return new Promise((resolvePromise, reject) => {
       if (this.#closed) throw new GitError('closed', 'the Git writer is closed');
       const prepared = prepare(change);
-      commitMessage([prepared]);
+      commitMessage([prepared], undefined);
       this.#queue.push({ change: prepared, resolve: resolvePromise, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /**
+   * Takes the branch for a leader: once its empty marker commit is on the remote, no writer with a lower
+   * epoch can write there. To be awaited before the first commit; a repeat finds the marker.
+   *
+   * @throws GitError `superseded` when a higher epoch is there
+   */
+  claim(epoch: number): Promise<void> {
+    return new Promise((resolvePromise, reject) => {
+      if (this.#closed) throw new GitError('closed', 'the Git writer is closed');
+      this.#claims.push({ epoch, resolve: resolvePromise, reject });
       this.#running ??= this.#run();
     });
   }
@@ -117,7 +159,8 @@ export class GitWriter {
   /** Finishes the batch in flight, refuses what waits, ends the process. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { reject } of this.#queue.splice(0)) reject(new GitError('closed', 'the Git writer is closed'));
+    for (const { reject } of [...this.#queue.splice(0), ...this.#claims.splice(0)])
+      reject(new GitError('closed', 'the Git writer is closed'));
     await this.#running;
     await this.#importer?.close();
   }
@@ -125,20 +168,40 @@ export class GitWriter {
   async #run(): Promise<void> {
     // Let every change of this turn of the event loop join the first batch.
     await new Promise((resolvePromise) => setImmediate(resolvePromise));
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 || this.#claims.length > 0) {
+      for (const claim of this.#claims.splice(0)) await this.#mark(claim);
       const batch = takeBatch(this.#queue, MAX_BATCH);
-      await this.#settle(batch, { left: MAX_REFUSALS });
+      if (batch.length > 0) await this.#settle(batch, { left: MAX_REFUSALS });
       if (this.#commits >= (this.#options.commitsPerRepack ?? COMMITS_PER_REPACK)) await this.#repack();
     }
     this.#running = undefined;
   }
 
+  async #mark({ epoch, resolve, reject }: Claim): Promise<void> {
+    try {
+      this.#fence.claim(epoch);
+      const change = { subject: `Epoch ${epoch} begins`, trailers: {} };
+      await this.#repairing(() =>
+        this.#land(
+          async (base) => ({
+            commit: base !== undefined && this.#fence.stands ? undefined : await this.#build([change], [], base),
+            settle: resolve,
+          }),
+          MAX_CLAIM_ATTEMPTS,
+          0,
+        ),
+      );
+    } catch (error) {
+      reject(error);
+    }
+  }
+
   /** Answers every change of the batch. One that the remote refuses does not take the others with it. */
   async #settle(batch: readonly Waiting[], refusals: { left: number }): Promise<void> {
     try {
-      await this.#repairing(() => this.#apply(batch));
+      await this.#repairing(() => this.#land((base) => this.#attempt(batch, base)));
     } catch (error) {
-      this.#known = false;
+      this.#branch.doubt();
       refusals.left -= 1;
       const searchable = error instanceof GitError && error.code === 'rejected' && refusals.left > 0;
       if (batch.length === 1 || !searchable) {
@@ -151,68 +214,72 @@ export class GitWriter {
     }
   }
 
-  async #apply(batch: readonly Waiting[]): Promise<void> {
-    let words = '';
-    let moved = false;
-    for (let attempt = 1; attempt <= MAX_PUSH_ATTEMPTS; attempt += 1) {
-      if (!this.#known) await this.#synchronise();
-      const base = this.#tip;
-      const { changed, unchanged } = await this.#compare(batch, base);
-      if (changed.length === 0) {
+  /** Builds on the tip and pushes, again and again while others are faster. The fence is asked before each. */
+  async #land(
+    attempt: (base: string | undefined) => Promise<Attempt>,
+    rounds = MAX_PUSH_ATTEMPTS,
+    pauseMs = RACE_PAUSE_MS,
+  ): Promise<void> {
+    let lost = { moved: false, words: '' };
+    for (let round = 1; round <= rounds; round += 1) {
+      const base = await this.#branch.base();
+      this.#fence.check();
+      const { commit, settle } = await attempt(base);
+      if (commit === undefined) {
         // Nothing is pushed, so nothing has proved yet that the remote still stands where we think.
-        if ((await this.#remote.tip()) === base) return this.#answerUnchanged(unchanged, base);
-        this.#known = false;
+        if (await this.#branch.standsAt(base)) return settle();
         continue;
       }
-      const commit = await this.#build(changed, base);
-      const refusal = await this.#push(commit, base);
-      if (refusal !== undefined) {
-        words = refusal;
-        moved = this.#tip !== base;
-        await delay(RACE_PAUSE_MS * attempt);
-        continue;
-      }
-      for (const waiting of changed) this.#answer(waiting, commit, true);
-      return this.#answerUnchanged(unchanged, base);
+      const refusal = await this.#branch.advance(commit);
+      if (refusal === undefined) return settle();
+      lost = refusal;
+      await delay(pauseMs * round);
     }
-    const code = moved ? 'diverged' : 'rejected';
-    throw new GitError(code, `the push lost ${MAX_PUSH_ATTEMPTS} times against others: ${words}`);
+    const code = lost.moved ? 'diverged' : 'rejected';
+    throw new GitError(code, `the push lost ${rounds} times against others: ${lost.words}`);
   }
 
-  /**
-   * Undefined once the remote has the commit; otherwise why somebody else came first. When the answer is
-   * lost, the remote itself tells whether the push had arrived.
-   */
-  async #push(commit: string, base: string | undefined): Promise<string | undefined> {
-    const result = await this.#remote.push(commit, base).catch((error: GitError) => error);
-    if (!(result instanceof GitError) && result.done) {
-      this.#tip = commit;
-      return undefined;
-    }
-    if (result instanceof GitError && result.code !== 'remote_unreachable') throw result;
-    await this.#synchronise();
-    if (this.#tip !== undefined && (await this.#remote.contains(this.#tip, commit))) return undefined;
-    if (result instanceof GitError) throw result;
-    return result.words;
+  async #attempt(batch: readonly Waiting[], base: string | undefined): Promise<Attempt> {
+    const { changed, unchanged, forced } = await this.#compare(batch, base);
+    const writes = [...changed, ...forced];
+    const commit =
+      writes.length === 0
+        ? undefined
+        : await this.#build(
+            writes.map(({ change }) => change),
+            changed.map(({ change }) => change),
+            base,
+          );
+    return {
+      commit,
+      settle: async () => {
+        for (const waiting of writes) this.#answer(waiting, commit ?? NO_COMMIT, true);
+        await this.#answerUnchanged(unchanged, base);
+      },
+    };
   }
 
   /** Splits a batch by whether the tip has the desired content. A change in conflict is answered at once. */
-  async #compare(
-    batch: readonly Waiting[],
-    base: string | undefined,
-  ): Promise<{ changed: Waiting[]; unchanged: Waiting[] }> {
-    const changed: Waiting[] = [];
-    const unchanged: Waiting[] = [];
+  async #compare(batch: readonly Waiting[], base: string | undefined): Promise<Comparison> {
+    const found: Comparison = { changed: [], unchanged: [], forced: [] };
     const above = new Map<string, Promise<Entry | undefined>>();
     await Promise.all(
       batch.map(async (waiting) => {
         const same = await Promise.all(waiting.change.desired.map((want) => this.#isThere(want, base)));
-        if (same.every(Boolean)) unchanged.push(waiting);
+        if (same.every(Boolean)) ((await this.#isForced(waiting, base)) ? found.forced : found.unchanged).push(waiting);
         else if (await this.#isBlocked(waiting, base, above)) return;
-        else changed.push(waiting);
+        else found.changed.push(waiting);
       }),
     );
-    return { changed, unchanged };
+    return found;
+  }
+
+  /** Whether a commit is asked for that the branch does not have yet. One that it has becomes the answer. */
+  async #isForced({ change }: Waiting, base: string | undefined): Promise<boolean> {
+    if (change.force === undefined) return false;
+    const made = base === undefined ? undefined : await retryOf(this.#repository, base, change.force);
+    if (made !== undefined) this.#remember(change.signature, made);
+    return made === undefined;
   }
 
   async #isThere({ path, entry }: Prepared['desired'][number], base: string | undefined): Promise<boolean> {
@@ -243,11 +310,15 @@ export class GitWriter {
     return false;
   }
 
-  async #build(changed: readonly Waiting[], base: string | undefined): Promise<string> {
-    const changes = changed.map(({ change }) => change);
+  async #build(
+    named: readonly Pick<Change, 'subject' | 'trailers' | 'force'>[],
+    changes: readonly Prepared[],
+    parent: string | undefined,
+  ): Promise<string> {
     const at = this.#options.clock();
     this.#commits += 1;
-    return this.#fastImport().commit({ parent: base, message: commitMessage(changes), at, changes });
+    const message = commitMessage(named, this.#fence.own);
+    return this.#fastImport().commit({ parent, message, at, changes });
   }
 
   async #answerUnchanged(unchanged: readonly Waiting[], base: string | undefined): Promise<void> {
@@ -264,25 +335,17 @@ export class GitWriter {
     }
   }
 
-  #answer(waiting: Waiting, commit: string, changed: boolean): void {
-    const { signature } = waiting.change;
-    this.#remembered.delete(signature);
-    if (commit !== NO_COMMIT) this.#remembered.set(signature, commit);
-    if (this.#remembered.size > MAX_REMEMBERED) {
-      const oldest = this.#remembered.keys().next().value;
-      if (oldest !== undefined) this.#remembered.delete(oldest);
-    }
-    waiting.resolve({ commit, changed });
+  #answer({ change, resolve }: Waiting, commit: string, changed: boolean): void {
+    if (commit !== NO_COMMIT) this.#remember(change.signature, commit);
+    resolve({ commit, changed });
   }
 
-  /** Reads the remote. Remembered answers survive only if the old tip is still part of its history. */
-  async #synchronise(): Promise<void> {
-    const before = this.#tip;
-    this.#tip = await this.#remote.fetch();
-    this.#known = true;
-    if (before === undefined || before === this.#tip) return;
-    const grown = this.#tip !== undefined && (await this.#remote.contains(this.#tip, before));
-    if (!grown) this.#remembered.clear();
+  #remember(signature: string, commit: string): void {
+    this.#remembered.delete(signature);
+    this.#remembered.set(signature, commit);
+    if (this.#remembered.size <= MAX_REMEMBERED) return;
+    const oldest = this.#remembered.keys().next().value;
+    if (oldest !== undefined) this.#remembered.delete(oldest);
   }
 
   #fastImport(): FastImport {
@@ -296,7 +359,7 @@ export class GitWriter {
       try {
         return await work();
       } catch (error) {
-        this.#known = false;
+        this.#branch.doubt();
         const local = error instanceof GitError && error.code === 'local_failed';
         if (!local || attempt >= MAX_LOCAL_ATTEMPTS) throw error;
         this.#importer?.kill();

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { parseAllDocuments } from 'yaml';
 import type { DeclaredObject } from '../delivery/delivery.ts';
 import type { Change } from '../git/writer.ts';
-import type { ForcedChange, Ports } from '../ports.ts';
+import type { Ports } from '../ports.ts';
 import { instanceOwns, renderInstance } from '../render/render.ts';
 import type { Accepted, InstanceVisit } from './accept.ts';
 import { throughGit, throughRender } from './doors.ts';
@@ -38,7 +38,7 @@ export function render(
 
 /** `commit`: the commit on the remote that contains the manifests; an equal tree commits nothing. */
 export async function commit(
-  change: ForcedChange,
+  change: Change,
   { git }: Pick<Ports, 'git'>,
 ): Promise<{ commit: string; changed: boolean }> {
   return throughGit(() => git.commit(change));

@@ -48,6 +48,7 @@ const GIT_SENTENCES: Record<Exclude<GitErrorCode, 'path_conflict' | 'path_refuse
   rejected: 'The Git remote refuses the push; the operator’s log has its words.',
   diverged: 'The Git branch moved on at every attempt.',
   local_failed: 'The local Git repository failed.',
+  superseded: 'A newer leader writes to the Git branch; this operator has stopped.',
   closed: 'The Git writer is closing.',
 };
 

@@ -8,7 +8,7 @@ const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
   ledger: new Set(['putWallet', 'closeWallet', 'claimFulfilment']),
   secrets: new Set(['putPolicy', 'deletePolicy', 'write', 'destroyTree']),
   blobs: new Set(),
-  git: new Set(['commit', 'remove']),
+  git: new Set(['commit', 'remove', 'claim']),
   delivery: new Set(['refresh']),
   probe: new Set(),
 };

@@ -15,27 +15,27 @@ import type {
   Remains,
   WorkloadState,
 } from '../../../operator/delivery/delivery.ts';
+import { GitError } from '../../../operator/git/errors.ts';
 import type { Change, Committed } from '../../../operator/git/writer.ts';
-import type { ForcedChange, GitPort, ProbePort, ProbeReply } from '../../../operator/ports.ts';
+import type { GitPort, ProbePort, ProbeReply } from '../../../operator/ports.ts';
 
 /** Git as one map of files, with the writer's promises: owned paths pruned, an equal tree commits nothing. */
 export class FakeGit implements GitPort {
   readonly files = new Map<string, string>();
   readonly commits: { commit: string; subject: string; trailers: Readonly<Record<string, string>> }[] = [];
   readonly #touchedBy = new Map<string, string>();
+  readonly #forced = new Map<string, string>();
+  /** The highest epoch that a leader has claimed. */
+  epoch = 0;
   failure: Error | undefined;
   /** Set: commits even what is there already, as a writer must not. */
   careless = false;
   /** Awaited before a commit is written: lets a test hold one up. */
   gate: (subject: string) => Promise<void> = async () => {};
 
-  async commit(change: ForcedChange): Promise<Committed> {
+  async commit(change: Change): Promise<Committed> {
     await this.gate(change.subject);
-    const written = this.#write(change);
-    if (written.changed || change.force === undefined) return written;
-    const known = this.commits.find(({ trailers }) => trailers['Gsv-Retry-Of'] === change.force);
-    if (known) return { commit: known.commit, changed: false };
-    return this.#write({ ...change, trailers: { ...change.trailers, 'Gsv-Retry-Of': change.force } }, true);
+    return this.#write(change);
   }
 
   /** Whether `commit` is `revision` or lies behind it: this history is a line. */
@@ -48,26 +48,73 @@ export class FakeGit implements GitPort {
     return this.#write({ ...removal, files: new Map() });
   }
 
+  async claim(epoch: number): Promise<void> {
+    if (this.failure) throw this.failure;
+    this.#refuseBelow(epoch);
+    if (epoch > this.epoch) this.#append(`Epoch ${epoch} begins`, { 'Gsv-Epoch': String(epoch) });
+    this.epoch = epoch;
+  }
+
+  /** One process's own writer: it is refused for good once another has claimed a higher epoch. */
+  writer(): GitPort {
+    let own = 0;
+    return {
+      claim: async (epoch) => {
+        await this.claim(epoch);
+        own = epoch;
+      },
+      commit: async (change) => {
+        this.#refuseBelow(own);
+        return this.commit(change);
+      },
+      remove: async (removal) => {
+        this.#refuseBelow(own);
+        return this.remove(removal);
+      },
+    };
+  }
+
   /** Files whose content names the uid. */
   mentioning(uid: string): string[] {
     return [...this.files].filter(([, content]) => content.includes(uid)).map(([path]) => path);
   }
 
-  #write({ owns, files, subject, trailers }: Change, force = false): Committed {
+  #refuseBelow(epoch: number): void {
+    if (epoch < this.epoch) throw new GitError('superseded', `epoch ${this.epoch} leads on the branch`);
+  }
+
+  #append(subject: string, trailers: Readonly<Record<string, string>>): string {
+    const commit = createHash('sha1').update(`${this.commits.length}`).digest('hex');
+    this.commits.push({ commit, subject, trailers });
+    return commit;
+  }
+
+  #write({ owns, files, subject, trailers, force }: Change): Committed {
     if (this.failure) throw this.failure;
     const owned = (path: string) => owns.some((root) => path === root || path.startsWith(`${root}/`));
     for (const path of files.keys()) if (!owned(path)) throw new Error(`${path} is not owned`);
     const stale = [...this.files.keys()].filter((path) => owned(path) && !files.has(path));
     const fresh = [...files].filter(([path, content]) => this.files.get(path) !== content);
-    if (stale.length === 0 && fresh.length === 0 && !this.careless && !force) {
+    if (stale.length === 0 && fresh.length === 0 && !this.careless) {
+      const again = force === undefined ? undefined : this.#force(force, subject, trailers);
+      if (again !== undefined) return again;
       const touched = [...files.keys()].map((path) => this.#touchedBy.get(path)).find((each) => each !== undefined);
       return { commit: touched ?? this.#tip(), changed: false };
     }
-    const commit = createHash('sha1').update(`${this.commits.length}`).digest('hex');
-    this.commits.push({ commit, subject, trailers });
+    const commit = this.#append(subject, trailers);
+    if (force !== undefined) this.#forced.set(force, commit);
     for (const path of stale) this.files.delete(path);
     for (const [path, content] of files) this.files.set(path, content);
     for (const path of files.keys()) this.#touchedBy.set(path, commit);
+    return { commit, changed: true };
+  }
+
+  /** One commit for each id, whoever asks. */
+  #force(id: string, subject: string, trailers: Readonly<Record<string, string>>): Committed {
+    const made = this.#forced.get(id);
+    if (made !== undefined) return { commit: made, changed: false };
+    const commit = this.#append(subject, { ...trailers, 'Gsv-Retry-Of': id });
+    this.#forced.set(id, commit);
     return { commit, changed: true };
   }
 

@@ -1,0 +1,66 @@
+import { GitError } from './errors.ts';
+import type { Fence } from './fence.ts';
+import type { Remote } from './remote.ts';
+
+/** The remote branch as last seen, and the only way to move it. */
+export class Branch {
+  readonly #remote: Remote;
+  readonly #fence: Fence;
+  /** Called when commits that were on the branch are not there any more. */
+  readonly #onRewritten: () => void;
+  /** Only meaningful while `#known`. */
+  #tip: string | undefined;
+  #known = false;
+
+  constructor(remote: Remote, fence: Fence, onRewritten: () => void) {
+    this.#remote = remote;
+    this.#fence = fence;
+    this.#onRewritten = onRewritten;
+  }
+
+  /** The commit to build on; undefined for an empty branch. @throws GitError */
+  async base(): Promise<string | undefined> {
+    if (!this.#known) await this.synchronise();
+    return this.#tip;
+  }
+
+  /** After a failure: what we believe about the remote has to be read again. */
+  doubt(): void {
+    this.#known = false;
+  }
+
+  /** Asks the remote whether it still stands at `base`. */
+  async standsAt(base: string | undefined): Promise<boolean> {
+    this.#known = (await this.#remote.tip()) === base;
+    return this.#known;
+  }
+
+  /** Reads the remote; the epochs of all new commits pass the fence. */
+  async synchronise(): Promise<void> {
+    const before = this.#tip;
+    const found = await this.#remote.fetch(before);
+    this.#fence.look(found ?? { grown: false, epoch: 0 });
+    this.#tip = found?.tip;
+    this.#known = true;
+    if (before !== undefined && !found?.grown) this.#onRewritten();
+  }
+
+  /**
+   * Undefined once the remote has the commit; otherwise why somebody else came first. When the answer is
+   * lost, the remote itself tells whether the push had arrived.
+   */
+  async advance(commit: string): Promise<{ moved: boolean; words: string } | undefined> {
+    const base = this.#tip;
+    const result = await this.#remote.push(commit, base).catch((error: GitError) => error);
+    if (!(result instanceof GitError) && result.done) {
+      this.#tip = commit;
+      this.#fence.look({ grown: true, epoch: this.#fence.own ?? 0 });
+      return undefined;
+    }
+    if (result instanceof GitError && result.code !== 'remote_unreachable') throw result;
+    await this.synchronise();
+    if (!(result instanceof GitError)) return { moved: this.#tip !== base, words: result.words };
+    if (this.#tip !== undefined && (await this.#remote.contains(this.#tip, commit))) return undefined;
+    throw result;
+  }
+}
