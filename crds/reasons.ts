@@ -234,6 +234,16 @@ export const REASONS = {
   ProbeFailed: waiting(['Instance'], 'The runner cannot run the Instance; the message says why.', 'See the message.'),
 
   // Instance: the way down
+  RunsDraining: waiting(
+    ['Instance'],
+    'Runs that had begun before the removal are still going; after 10 minutes it goes on without them.',
+    NOTHING,
+  ),
+  Terminated: terminal(
+    ['Instance'],
+    'The exhaustion ladder of the contract has ended it: its workload is gone, its secrets too unless they are retained.',
+    'Delete it, and write a new Instance to go on.',
+  ),
   Terminating: waiting(['Instance', 'Project'], 'The removal is under way.', NOTHING),
   WorkloadRemains: waiting(
     ['Instance', 'Project'],

@@ -22,6 +22,7 @@ export const EDGE_ERRORS = {
   secret_not_found: [404, 'this Instance has no such secret for the buyer to set'],
   instance_not_ready: [409, 'this Instance is not ready'],
   instance_paused: [409, 'this Instance is paused'],
+  instance_terminated: [410, 'this Instance was ended; order a new one'],
   instance_exists: [409, 'there is an Instance of this name already'],
   instance_changed: [409, 'the Instance was changed by somebody else at the same time; read it and try again'],
   managed_by_git: [409, 'this Instance is kept in Git by Argo CD; change it there'],

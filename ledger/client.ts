@@ -181,6 +181,11 @@ export class LedgerClient {
     return this.#body({ method: 'GET', path: `/v1/holds/${part(hold)}` });
   }
 
+  /** Open holds of an Instance, oldest first. */
+  listHolds(query: { instanceUid: string; cursor?: string; limit?: number }): Promise<Page<Hold>> {
+    return this.#body({ method: 'GET', path: `/v1/holds${search(query)}` });
+  }
+
   extendHold(hold: string, body: { ttlSeconds: number }, key: string): Promise<HoldReply & Replayed> {
     return this.#replayable({ method: 'POST', path: `/v1/holds/${part(hold)}/extend`, key, body });
   }

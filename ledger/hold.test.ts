@@ -90,3 +90,30 @@ test("a project's monthly cap bounds its holds and debits and starts anew with t
   book.pass(30 * 86_400);
   expectStatus(201, await book.operations.debit(debit, book.key()));
 });
+
+test('the open holds of an Instance are listed, page by page, without those that have ended or are due', async () => {
+  await book.wallet('listed', 100);
+  const its = { instanceUid: 'uid-listed' };
+  const holds: string[] = [];
+  for (let index = 0; index < 3; index++) holds.push(await book.hold('listed', 1, its));
+  await book.hold('listed', 1, { instanceUid: 'uid-neighbour' });
+  const ended = await book.hold('listed', 1, its);
+  expectStatus(200, await book.operations.voidHold(ended, {}, book.key()));
+  const due = await book.hold('listed', 1, { ...its, ttlSeconds: 10 });
+  const list = async (query = {}) => {
+    const { items, next } = (await book.queries.openHolds('uid-listed', query)).body as {
+      items: { hold: string }[];
+      next: string | null;
+    };
+    return { holds: items.map(({ hold }) => hold), next };
+  };
+  assert.equal((await list()).holds, [...holds, due]);
+  book.pass(10);
+  assert.equal(await list(), { holds, next: null });
+  assert.is(expectStatus(200, await book.queries.hold(due)).state, 'expired');
+  const first = await list({ limit: 2 });
+  assert.equal(first.holds, holds.slice(0, 2));
+  assert.equal(await list({ limit: 2, cursor: first.next }), { holds: holds.slice(2), next: null });
+  expectProblem(422, 'invalid_request', await book.queries.openHolds('uid-listed', { cursor: 'x' }));
+  assert.equal((await book.queries.openHolds('uid-unknown')).body, { items: [], next: null });
+});

@@ -273,3 +273,17 @@ test('livez, readyz and openapi.json need no token', async () => {
   assert.equal((await ledger.request('GET', '/readyz', { token: null })).body, { ready: true });
   assert.is((await ledger.request('GET', '/openapi.json', { token: null })).status, 200);
 });
+
+test('open holds are found by their Instance, and only by it', async () => {
+  const name = await funded();
+  const instanceUid = randomUUID();
+  const { hold } = await ledger.client.hold({ wallet: name, amount: 10, ttlSeconds: 60, instanceUid }, randomUUID());
+  assert.equal(
+    (await ledger.client.listHolds({ instanceUid })).items.map((each) => [each.hold, each.state, each.instanceUid]),
+    [[hold, 'open', instanceUid]],
+  );
+  await ledger.client.voidHold(hold, {}, randomUUID());
+  assert.equal(await ledger.client.listHolds({ instanceUid, limit: 1 }), { items: [], next: null });
+  const { status, body } = await ledger.request('GET', '/v1/holds');
+  assert.equal([status, body.code], [422, 'invalid_request']);
+});

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gt, type SQL, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, gt, lte, type SQL, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/pg-proxy';
 import { accountName } from './accounts.ts';
 import { type LedgerSql, withDatabase } from './database.ts';
@@ -67,33 +67,37 @@ export class LedgerQueries {
     return body ? found(body) : missing('run_not_found', `there is no run ${runId}`);
   }
 
+  /** Open holds of an Instance, oldest first. What has expired is booked before, and is not among them. */
+  async openHolds(instanceUid: string, query: PageQuery = {}): Promise<OperationResult> {
+    const after = query.cursor === undefined ? [0] : cursorOf(query.cursor, 1);
+    if (after === undefined) return badCursor();
+    const limit = pageLimit(query);
+    const open = and(eq(holds.instanceUid, instanceUid), eq(holds.state, 'open'));
+    const payers = await this.#db
+      .selectDistinct({ wallet: wallets.name })
+      .from(holds)
+      .innerJoin(wallets, eq(wallets.id, holds.walletId))
+      .where(and(open, lte(holds.expiresAt, this.#now())));
+    for (const { wallet } of payers) await this.#settle(wallet);
+    const rows = await this.#holds(and(open, gt(holds.id, after[0] ?? 0)), asc(holds.id), limit + 1);
+    return found(toPage(rows, limit, ({ hold }) => String(hold.id), holdBody));
+  }
+
   async #hold(where: SQL): Promise<Hold | undefined> {
-    const read = () =>
-      this.#db
-        .select({ hold: holds, wallet: wallets.name })
-        .from(holds)
-        .innerJoin(wallets, eq(wallets.id, holds.walletId))
-        .where(where)
-        .orderBy(desc(holds.id))
-        .limit(1);
+    const read = () => this.#holds(where, desc(holds.id), 1);
     let [row] = await read();
     if (row?.hold.state === 'open' && (await this.#settle(row.wallet))) [row] = await read();
-    if (!row) return undefined;
-    const { hold } = row;
-    return present({
-      hold: `hold_${hold.id}`,
-      wallet: row.wallet,
-      amount: hold.amount,
-      state: hold.state,
-      expiresAt: time(hold.expiresAt),
-      offering: hold.offering,
-      project: hold.project,
-      instanceUid: hold.instanceUid,
-      receipt: hold.receiptId === null ? null : `receipt_${hold.receiptId}`,
-      resultRef: hold.resultRef,
-      reason: hold.reason,
-      context: hold.context,
-    });
+    return row && holdBody(row);
+  }
+
+  #holds(where: SQL | undefined, order: SQL, limit: number): Promise<HoldRow[]> {
+    return this.#db
+      .select({ hold: holds, wallet: wallets.name })
+      .from(holds)
+      .innerJoin(wallets, eq(wallets.id, holds.walletId))
+      .where(where)
+      .orderBy(order)
+      .limit(limit);
   }
 
   /** All captures of a hold, or one debit. 404 `receipt_not_found`. */
@@ -269,6 +273,28 @@ const receiptGrantsJson = sql<{ grant: string; amount: number }[]>`(
           join gsv_ledger.entries e on e.transaction_id = t.id
           join gsv_ledger.accounts a on a.id = e.account_id and a.wallet_id is null and a.kind = 'usage'
         where t.receipt_id = ${receipts.id} and e.grant_id is not null group by e.grant_id) g)`;
+
+interface HoldRow {
+  hold: typeof holds.$inferSelect;
+  wallet: string;
+}
+
+function holdBody({ hold, wallet }: HoldRow): Hold {
+  return present({
+    hold: `hold_${hold.id}`,
+    wallet,
+    amount: hold.amount,
+    state: hold.state,
+    expiresAt: time(hold.expiresAt),
+    offering: hold.offering,
+    project: hold.project,
+    instanceUid: hold.instanceUid,
+    receipt: hold.receiptId === null ? null : `receipt_${hold.receiptId}`,
+    resultRef: hold.resultRef,
+    reason: hold.reason,
+    context: hold.context,
+  });
+}
 
 function found(body: object): OperationResult {
   return { status: 200, body: body as Record<string, unknown>, replayed: false };

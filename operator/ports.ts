@@ -11,7 +11,14 @@ import type { Clock } from './runtime/clock.ts';
 /** What the operator asks of the ledger: no call of these creates credits. */
 export type LedgerPort = Pick<
   LedgerClient,
-  'putWallet' | 'getWallet' | 'closeWallet' | 'findFulfilments' | 'claimFulfilment' | 'events'
+  | 'putWallet'
+  | 'getWallet'
+  | 'closeWallet'
+  | 'findFulfilments'
+  | 'claimFulfilment'
+  | 'listHolds'
+  | 'voidHold'
+  | 'events'
 >;
 
 export type GitPort = Pick<GitWriter, 'commit' | 'remove' | 'claim'>;

@@ -284,6 +284,31 @@ export interface OfferingSpec {
 export interface OfferingStatus {
   /** Generation of the spec that this status speaks of; -1 until the first visit. */
   observedGeneration?: number;
+  /** Where it is in its life now, the times of the spec included. */
+  lifecycle?: 'Draft' | 'Published' | 'Paused' | 'EndOfSale' | 'EndOfLife';
+  /** How the version of `channel` reaches the Instances that upgrade by themselves. */
+  rollout?: {
+    /** Version that is rolled out. */
+    version: string;
+    /** Rolling lets group after group upgrade; Halted lets no more; Complete has reached all it can. */
+    phase: 'Rolling' | 'Halted' | 'Complete';
+    /** Running Instances that follow the channel by themselves. */
+    total: number;
+    /** Those that run the version and are Ready. */
+    updated: number;
+    /** Those that went back to their version. */
+    failed: number;
+    /** Those that cannot take the version, or not now. */
+    held: number;
+    /** Groups that were let begin. */
+    group: number;
+    /** Instances whose place in the order is not above this one may upgrade; hexadecimal. */
+    admittedThrough?: string;
+    /** When it began. */
+    startedTime: string;
+    /** Since when the present group is as it should be. */
+    soakingSince?: string;
+  };
   /** Version in `channel`, once it is verified. */
   publishedVersion?: string;
   /** How many Instances there are. */
@@ -574,8 +599,34 @@ export interface InstanceStatus {
   observedGeneration?: number;
   /** Where it is in its life. */
   lifecycle?: 'Requested' | 'Provisioning' | 'Active' | 'Paused' | 'Terminating' | 'Terminated';
+  /** What edge and renderer obey. It follows from the spec, the Organization, the Offering and the credits. */
+  effective?: {
+    /** Running serves; Paused keeps everything but the workload; Terminated keeps nothing. */
+    state: 'Running' | 'Paused' | 'Terminated';
+    /** Why it is not Running. */
+    cause?: 'Suspended' | 'OrganizationSuspended' | 'OfferingEndOfLife' | 'CreditsExhausted' | 'FulfilmentExpired';
+    /** Since when it is so. */
+    sinceTime: string;
+  };
   /** Version that runs. */
   version?: string;
+  /** Version that ran before the present one; a failed upgrade goes back to it. */
+  previousVersion?: string;
+  /** The upgrade that is under way, or the last one that was taken back. */
+  upgrade?: {
+    /** Version that ran before. */
+    from: string;
+    /** Version that is to run. */
+    to: string;
+    /** Proving waits for the new version to answer; RolledBack went back to the old one. */
+    phase: 'Proving' | 'RolledBack';
+    /** When the new version was switched to. */
+    startedTime: string;
+    /** Reason for which it was taken back. */
+    cause?: string;
+  };
+  /** The `store.gsv.dev/upgrade-requested-at` that was acted on last. */
+  upgradeRequestedAt?: string;
   /** Digest of the contract that holds. */
   contractDigest?: string;
   /** Where it answers. */
@@ -593,6 +644,26 @@ export interface InstanceStatus {
     /** Version of it in Vault. */
     version: number;
   }[];
+  /** The rotation of secrets that is under way, or the last one. */
+  rotation?: {
+    /** The `store.gsv.dev/rotate-requested-at` that was acted on last. */
+    requestedAt?: string;
+    /** Proving waits until a run would use the new versions; Overlap leaves the old ones valid; Done has destroyed them. */
+    phase: 'Proving' | 'Overlap' | 'Done';
+    /** When the new versions were seen first. */
+    startedAt: string;
+    /** When a run would have used the new versions. */
+    provenAt?: string;
+    /** What is rotated. */
+    secrets?: {
+      /** Name of the secret. */
+      name: string;
+      /** Oldest version that is not destroyed yet. */
+      from: number;
+      /** Version that takes its place. */
+      to: number;
+    }[];
+  };
   /** When each phase was reached first. */
   timeline?: {
     /** The order line was paid. */

@@ -6,6 +6,13 @@ import { obstacle } from './instances.ts';
 
 const BOUND: InstanceStatus = { version: '1.0.0', contractDigest: `sha256:${'a'.repeat(64)}` };
 
+const SINCE = '2026-11-23T00:00:00Z';
+const RUNNING: InstanceStatus['effective'] = { state: 'Running', sinceTime: SINCE };
+
+function paused(cause: NonNullable<NonNullable<InstanceStatus['effective']>['cause']>) {
+  return { state: 'Paused' as const, cause, sinceTime: SINCE };
+}
+
 function condition(type: string, status: Condition['status'], reason: string): Condition {
   return { type, status, reason, message: `because of ${reason}`, lastTransitionTime: '2026-11-23T00:00:00Z' };
 }
@@ -82,6 +89,47 @@ const CASES: [why: string, status: InstanceStatus, expected: string | undefined]
     'the Organization is suspended',
     { lifecycle: 'Paused', conditions: failing('Accepted', 'OrganizationSuspended') },
     'instance_paused',
+  ],
+  [
+    'a pause by the Offering’s end waits for no condition',
+    {
+      lifecycle: 'Active',
+      effective: paused('OfferingEndOfLife'),
+      conditions: [condition('Ready', 'True', 'Succeeded')],
+    },
+    'instance_paused',
+  ],
+  [
+    'its paid time is over, although a rung fails as well',
+    {
+      lifecycle: 'Paused',
+      effective: paused('FulfilmentExpired'),
+      conditions: failing('Committed', 'GitUnavailable'),
+    },
+    'instance_paused',
+  ],
+  [
+    'credits ran out and Git is away: the ledger answers',
+    {
+      lifecycle: 'Paused',
+      effective: paused('CreditsExhausted'),
+      conditions: failing('Committed', 'GitUnavailable'),
+    },
+    undefined,
+  ],
+  [
+    'it was resumed and its workload is not up again',
+    { lifecycle: 'Paused', effective: RUNNING, conditions: failing('Synced', 'SyncPending') },
+    'instance_paused',
+  ],
+  [
+    'the exhaustion ladder has ended it',
+    {
+      lifecycle: 'Terminating',
+      effective: { ...paused('CreditsExhausted'), state: 'Terminated' },
+      conditions: failing('Ready', 'Terminating'),
+    },
+    'instance_terminated',
   ],
   ['the reason is unknown', { lifecycle: 'Active', conditions: failing('Funded', 'Mysterious') }, 'instance_not_ready'],
 ];

@@ -48,7 +48,7 @@ export class Instances {
   /**
    * The Instance, able to run. The cached state is believed when it is good; otherwise one live read
    * decides, so that the first call after the order sees what the operator has just written.
-   * @throws Problem `instance_paused`, `instance_not_ready`
+   * @throws Problem `instance_paused`, `instance_not_ready`, `instance_terminated`
    */
   async ready(instance: Instance): Promise<Instance> {
     if (obstacle(instance) === undefined) return instance;
@@ -82,22 +82,31 @@ export class Instances {
 }
 
 interface Obstacle {
-  code: 'instance_paused' | 'instance_not_ready';
+  code: 'instance_paused' | 'instance_not_ready' | 'instance_terminated';
   reason: string;
   message: string;
 }
 
 /** Why this Instance cannot run now; undefined when it can. */
 export function obstacle(instance: Instance): Obstacle | undefined {
-  const { lifecycle, conditions, contractDigest, version } = instance.status ?? {};
-  if (instance.metadata.deletionTimestamp !== undefined || lifecycle === 'Terminating' || lifecycle === 'Terminated')
+  const { lifecycle, effective, conditions, contractDigest, version } = instance.status ?? {};
+  if (instance.metadata.deletionTimestamp !== undefined)
     return { code: 'instance_not_ready', reason: 'Terminating', message: 'this Instance is being removed' };
+  if (effective?.state === 'Terminated' || lifecycle === 'Terminated' || lifecycle === 'Terminating')
+    return {
+      code: 'instance_terminated',
+      reason: 'Terminated',
+      message: 'this Instance was ended when its grace was over',
+    };
   const ready = conditions?.find((condition) => condition.type === 'Ready');
   if (instance.spec.suspend === true)
     return { code: 'instance_paused', reason: 'Suspended', message: 'this Instance is paused by its owner' };
+  const cause = effective?.state === 'Paused' ? effective.cause : undefined;
   // Whether the credits suffice is the ledger's answer: 402 with the amounts, or a run if some were just bought.
-  if (lifecycle === 'Paused' && ready?.reason !== 'CreditsExhausted')
-    return { code: 'instance_paused', reason: ready?.reason ?? 'Paused', message: ready?.message ?? 'paused' };
+  if (cause !== undefined && cause !== 'CreditsExhausted')
+    return { code: 'instance_paused', reason: cause, message: REASONS[cause].meaning };
+  if (lifecycle === 'Paused' && cause === undefined && ready?.reason !== 'CreditsExhausted')
+    return { code: 'instance_paused', reason: ready?.reason ?? 'Paused', message: ready?.message || 'paused' };
   if (ready?.status !== 'True' && !servesAnyway(instance))
     return {
       code: 'instance_not_ready',

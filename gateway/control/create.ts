@@ -1,6 +1,7 @@
 import type { Violation } from '../../config/problem.ts';
 import { type Contract, ContractError, effectiveLimits } from '../../crds/contract.ts';
 import { type Instance, organizationNamespace } from '../../crds/kinds.ts';
+import { effectiveLifecycle } from '../../crds/lifecycle.ts';
 import type { Edge } from '../edge.ts';
 import { problem } from '../errors.ts';
 import { checkConfig, storeCall } from './edit.ts';
@@ -44,8 +45,8 @@ async function contractToBuy(edge: Edge, wish: NewInstance): Promise<Contract> {
   const offering = edge.store.watch('Offering').get({ name: wish.offering });
   // A draft is nobody's business yet.
   if (!offering || offering.spec.lifecycle === 'Draft') throw problem('offering_not_found');
-  if (offering.spec.lifecycle !== 'Published')
-    throw problem('offering_not_sellable', { extra: { lifecycle: offering.spec.lifecycle } });
+  const lifecycle = effectiveLifecycle(offering.spec, edge.clock());
+  if (lifecycle !== 'Published') throw problem('offering_not_sellable', { extra: { lifecycle } });
   const wanted = wish.version ?? offering.spec.channel;
   const version = wanted === undefined ? undefined : await edge.contracts.version(wish.offering, wanted);
   const contract = version && edge.contracts.parse(version);

@@ -8,6 +8,7 @@ import {
   lines,
   name,
   object,
+  page,
   reason,
   reply,
   text,
@@ -17,7 +18,7 @@ import {
   walletName,
 } from './fields.ts';
 import type { LedgerParts } from './parts.ts';
-import { answer, type Endpoint } from './route.ts';
+import { answer, type Endpoint, pageQuery } from './route.ts';
 
 export const holdBody = object(
   {
@@ -101,6 +102,17 @@ export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] 
       example: exampleHold,
       replies: { 201: reply(holdReply) },
       handle: async ({ body, key, epoch }) => answer(await operations.hold(body as HoldBody, { key, ...epoch })),
+    },
+    {
+      method: 'GET',
+      path: '/v1/holds',
+      scope: 'read',
+      summary: 'Open holds of an Instance, oldest first',
+      query: { instanceUid: uid, ...pageQuery },
+      requiredQuery: ['instanceUid'],
+      replies: { 200: page(holdRecord) },
+      handle: async ({ query }) =>
+        answer(await queries.openHolds(String(query.instanceUid), query as { cursor?: string; limit?: number })),
     },
     {
       method: 'GET',

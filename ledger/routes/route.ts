@@ -42,6 +42,8 @@ export interface Endpoint {
   keyed?: boolean;
   params?: Record<string, Schema>;
   query?: Record<string, Schema>;
+  /** Names of `query` that must be there. */
+  requiredQuery?: string[];
   body?: Schema;
   /** Example request body for the OpenAPI document. */
   example?: unknown;
@@ -174,7 +176,7 @@ function openApiSchema(definition: Endpoint): Record<string, unknown> {
     ...(definition.params
       ? { params: { type: 'object', properties: definition.params, required: Object.keys(definition.params) } }
       : {}),
-    ...(definition.query ? { querystring: object(definition.query) } : {}),
+    ...(definition.query ? { querystring: object(definition.query, definition.requiredQuery) } : {}),
     ...(definition.body ? { body: withExample(definition.body, definition.example) } : {}),
     response: { ...definition.replies, '4xx': problems, '5xx': problems },
   };

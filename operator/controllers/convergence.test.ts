@@ -12,6 +12,8 @@ const generatedOnly = () => ({ ...secretCapability(), secrets: secretCapability(
 
 interface Scenario {
   name: string;
+  /** Terms of the version. */
+  version?: Parameters<typeof publishedVersion>[4];
   /** Brings the world to where the change begins. */
   before: (world: World) => Promise<void>;
   change: (world: World) => Promise<void>;
@@ -51,6 +53,44 @@ const SCENARIOS: Scenario[] = [
       await world.apply('Instance', KEY, { ...spec, version: '1.1.0' });
     },
   },
+  {
+    name: 'resume',
+    before: async (world) => {
+      await world.order('claims', { fulfilment: world.pay() });
+      const { spec } = await world.instance();
+      await world.apply('Instance', KEY, { ...spec, suspend: true });
+    },
+    change: async (world) => {
+      const { suspend: _paused, ...spec } = (await world.instance()).spec;
+      await world.apply('Instance', KEY, { ...spec, config: { tone: 'brisk' } });
+    },
+  },
+  {
+    name: 'terminate',
+    version: {
+      exhaustion: [
+        { action: 'Pause', afterSeconds: 0 },
+        { action: 'Terminate', afterSeconds: 60 },
+      ],
+    },
+    before: ordered,
+    change: async (world) => {
+      const [unit] = world.ledger.fulfilments;
+      if (unit) unit.paidThrough = '2026-01-01T00:00:00Z';
+      await world.advance(1_800_000);
+    },
+  },
+  {
+    name: 'delete with a run that never ends',
+    before: async (world) => {
+      await ordered(world);
+      world.ledger.holds.set('hold_1', (await world.instance()).metadata.uid);
+    },
+    change: async (world) => {
+      await world.delete('Instance', KEY);
+      await world.advance(600_000);
+    },
+  },
   { name: 'delete', before: ordered, change: async (world) => world.delete('Instance', KEY) },
 ];
 
@@ -60,6 +100,7 @@ async function picture(world: World) {
   const { status } = instance ?? {};
   return {
     lifecycle: status?.lifecycle,
+    effective: status?.effective && `${status.effective.state}/${status.effective.cause}`,
     observed: status?.observedGeneration,
     version: status?.version,
     config: instance?.spec.config,
@@ -71,17 +112,19 @@ async function picture(world: World) {
     files: [...world.git.files.keys()].map((path) => path.replace(/-[0-9a-f]{8}(?=\/)/, '')).sort(),
     secrets: [...world.secrets.values].map(([path, { version }]) => `${path.split('/').at(-1)} ${version}`),
     policies: world.secrets.policies.size,
+    holds: world.ledger.holds.size,
+    voids: world.ledger.voids.length,
   };
 }
 
 type Crash = { at: number; when: 'before' | 'after' };
 
-async function run({ before, change }: Scenario, crash?: Crash, sabotage: (world: World) => void = () => {}) {
+async function run({ before, change, version }: Scenario, crash?: Crash, sabotage: (world: World) => void = () => {}) {
   const world = await World.open();
   const plan = new CrashPlan();
   try {
     await world.start();
-    await world.catalog({ capability: generatedOnly() });
+    await world.catalog({ capability: generatedOnly(), ...(version ? { version } : {}) });
     await before(world);
     await world.advance(RECOVERY_MS);
     await world.stop();

@@ -99,3 +99,58 @@ test('a successor of the same name is another Instance: it inherits nothing', ()
     assert.is(secretsOf(world, metadata.uid).length, 1);
     assert.is(status?.commit, world.git.commits.at(-1)?.commit);
   }));
+
+test('runs that are going may end before anything is taken away', () =>
+  withReady(async (world, uid) => {
+    world.ledger.holds.set('hold_1', uid);
+    world.ledger.holds.set('hold_of_another', 'another');
+    await world.delete('Instance', KEY);
+    assert.is(await world.condition('Instance', KEY), 'False/RunsDraining');
+    assert.ok(world.git.mentioning(uid).length > 0);
+    world.ledger.holds.delete('hold_1');
+    await world.advance(2_000);
+    assert.is(await world.store.get('Instance', KEY), undefined);
+    assert.equal(world.ledger.voids, []);
+    assert.ok(world.ledger.holds.has('hold_of_another'));
+  }));
+
+test('a run that never ends loses its hold when the wait is over, by a key of its own', () =>
+  withReady(async (world, uid) => {
+    world.ledger.holds.set('hold_1', uid);
+    world.ledger.holds.set('hold_2', uid);
+    await world.delete('Instance', KEY);
+    await world.advance(599_000);
+    assert.is(await world.condition('Instance', KEY), 'False/RunsDraining');
+    await world.advance(2_000);
+    assert.is(await world.store.get('Instance', KEY), undefined);
+    assert.equal(world.ledger.voids, [`remove:${uid}:hold_1`, `remove:${uid}:hold_2`]);
+    assert.equal(secretsOf(world, uid), []);
+  }));
+
+test('a hold that was captured at the last moment holds nothing up', () =>
+  withReady(async (world, uid) => {
+    world.ledger.holds.set('hold_1', uid);
+    const { voidHold } = world.ledger;
+    world.ledger.voidHold = (hold, body, key) => {
+      world.ledger.holds.delete(hold);
+      return voidHold.call(world.ledger, hold, body, key);
+    };
+    await world.delete('Instance', KEY);
+    await world.advance(601_000);
+    assert.is(await world.store.get('Instance', KEY), undefined);
+    assert.equal(world.ledger.voids, []);
+  }));
+
+test('in a namespace that is being removed the way down creates nothing', () =>
+  withReady(async (world, uid) => {
+    world.writes.length = 0;
+    await world.delete('Namespace', { name: NS });
+    await world.advance(1_000);
+    assert.is(await world.store.get('Instance', KEY), undefined);
+    assert.equal(secretsOf(world, uid), []);
+    assert.equal(world.git.mentioning(uid), []);
+    assert.equal(
+      world.writes.filter((write) => /^(create|apply) (?!Namespace )/.test(write)),
+      [],
+    );
+  }));

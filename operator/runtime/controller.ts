@@ -7,7 +7,7 @@ import { WorkQueue } from './queue.ts';
 
 /** How a visit ended, as the loop sees it; `Gone` = there is no such object any more. */
 export type Result = (Outcome | { kind: 'Gone' }) & {
-  /** After success: come back this soon if the next resync is later. */
+  /** After success: come back this soon if the next resync is later. Where only a change helps: so does this time. */
   againAfterMs?: number;
 };
 
@@ -102,6 +102,9 @@ export class Controller {
         return;
       case 'Terminal':
       case 'Suspended':
+        // A state that time alone changes, such as the grace of one that is paused.
+        if (result.againAfterMs !== undefined) queue.addAfter(key, result.againAfterMs);
+        return;
       case 'Gone':
         return;
     }

@@ -46,7 +46,7 @@ export class Visit<K extends Reconciled> {
   readonly facts: Fact[] = [];
   /** Starts as the present status; a member set to undefined disappears. */
   readonly status: StatusFields<K>;
-  /** After success: come back this soon if the next resync is later. */
+  /** Where no retry is due: come back this soon, if the next resync is later. */
   againAfterMs: number | undefined;
   object: KindMap[K];
   readonly #persistFinalizer: (object: KindMap[K]) => Promise<KindMap[K]>;

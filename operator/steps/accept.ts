@@ -2,9 +2,11 @@ import { findCondition } from '../../crds/conditions.ts';
 import { type Contract, ContractError, parseContract, validateConfig } from '../../crds/contract.ts';
 import type { Instance, Offering, OfferingVersion, Organization, Project, Wallet } from '../../crds/kinds.ts';
 import { organizationOf } from '../../crds/kinds.ts';
+import { effectiveLifecycle } from '../../crds/lifecycle.ts';
 import type { Ports } from '../ports.ts';
 import { Terminal, Waiting } from '../runtime/errors.ts';
 import type { Visit } from '../runtime/visit.ts';
+import { successorOf } from './standing.ts';
 
 export type InstanceVisit = Visit<'Instance'>;
 
@@ -22,6 +24,8 @@ export interface Accepted {
 /** A watch wakes the Instance as soon as the missing thing appears; this is the safety net. */
 const DEPENDENCY_RETRY_MS = 60_000;
 
+const INSTANCE_FINALIZER = 'store.gsv.dev/instance';
+
 /** Messages name at most this many broken rules of a config. */
 const SHOWN_VIOLATIONS = 5;
 
@@ -29,6 +33,8 @@ const SHOWN_VIOLATIONS = 5;
 export function accept(visit: InstanceVisit, ports: Ports): Accepted {
   const { spec } = visit.object;
   const organization = findOrganization(visit, ports);
+  if (organization.spec.suspend && !begun(visit.object))
+    throw new Terminal('OrganizationSuspended', `Organization ${organization.metadata.name} is suspended.`);
   const project = findProject(visit, ports);
   const offering = findOffering(visit, ports);
   const version = findVersion(visit, offering, ports);
@@ -50,6 +56,11 @@ function wasAccepted(instance: Instance): boolean {
   return instance.status?.timeline?.accepted !== undefined;
 }
 
+/** Whether there may be anything of it outside the cluster API: that can be paused, the rest only refused. */
+export function begun({ metadata }: Instance): boolean {
+  return metadata.finalizers?.includes(INSTANCE_FINALIZER) === true;
+}
+
 function missing(reason: ConstructorParameters<typeof Waiting>[1], message: string): Waiting {
   return new Waiting(DEPENDENCY_RETRY_MS, reason, message);
 }
@@ -59,8 +70,6 @@ function findOrganization(visit: InstanceVisit, { store }: Ports): Organization 
   const organization = name === undefined ? undefined : store.watch('Organization').get({ name });
   if (organization === undefined)
     throw missing('OrganizationNotFound', `No Organization owns the namespace ${visit.key.namespace}.`);
-  if (organization.spec.suspend)
-    throw new Terminal('OrganizationSuspended', `Organization ${organization.metadata.name} is suspended.`);
   return organization;
 }
 
@@ -78,17 +87,16 @@ function findOffering(visit: InstanceVisit, { store }: Ports): Offering {
   const { name } = visit.object.spec.offeringRef;
   const offering = store.watch('Offering').get({ name });
   if (offering === undefined) throw missing('OfferingNotFound', `There is no Offering "${name}".`);
-  const successor = offering.spec.migrateTo ? `; its successor is "${offering.spec.migrateTo.name}"` : '';
-  if (offering.spec.lifecycle === 'EndOfLife')
-    throw new Terminal('OfferingEndOfLife', `Offering "${name}" has ended${successor}.`);
   if (wasAccepted(visit.object)) return offering;
-  switch (offering.spec.lifecycle) {
+  switch (effectiveLifecycle(offering.spec, visit.nowMs)) {
     case 'Draft':
       throw missing('OfferingNotPublished', `Offering "${name}" is a draft.`);
     case 'Paused':
       throw missing('OfferingPaused', `Offering "${name}" takes no new Instances at present.`);
     case 'EndOfSale':
-      throw new Terminal('OfferingEndOfSale', `Offering "${name}" is not sold any more${successor}.`);
+      throw new Terminal('OfferingEndOfSale', `Offering "${name}" is not sold any more${successorOf(offering)}.`);
+    case 'EndOfLife':
+      throw new Terminal('OfferingEndOfLife', `Offering "${name}" has ended${successorOf(offering)}.`);
     case 'Published':
       return offering;
   }

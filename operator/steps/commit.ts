@@ -8,11 +8,12 @@ import type { Accepted, InstanceVisit } from './accept.ts';
 import { throughGit, throughRender } from './doors.ts';
 import type { SecretVersions } from './secrets.ts';
 
-/** `render`: the manifests of the Instance, as one change of Git. Pure. */
+/** `render`: the manifests of the Instance, as one change of Git; of one that is paused without its workload. Pure. */
 export function render(
   visit: InstanceVisit,
   accepted: Accepted,
   secretVersions: SecretVersions,
+  effective: 'Running' | 'Paused',
   { platform }: Pick<Ports, 'platform'>,
 ): Change {
   const { organization, project, contract, contractDigest } = accepted;
@@ -26,6 +27,7 @@ export function render(
       contractDigest,
       platform,
       secretVersions,
+      effective,
     });
     return {
       owns: instanceOwns({ organization, project, instance }),

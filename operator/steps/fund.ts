@@ -6,6 +6,7 @@ import type { Ports } from '../ports.ts';
 import { Terminal, Waiting } from '../runtime/errors.ts';
 import type { Accepted, InstanceVisit } from './accept.ts';
 import { isLedgerRefusal, throughLedger } from './doors.ts';
+import type { Lack } from './effective.ts';
 import { ledgerWalletName } from './names.ts';
 
 /** Orders are recorded moments before or after their Instance; nobody sends an event for it. */
@@ -16,8 +17,8 @@ const CREDITS_RETRY_MS = 60_000;
 /** Funded, by what, and until when that needs no second look. */
 export interface Funding {
   by: 'Fulfilment' | 'Wallet';
-  /** Set while the exhaustion ladder runs and has not paused the Instance yet. */
-  warning?: { reason: 'FulfilmentExpired' | 'CreditsExhausted'; message: string };
+  /** Set while the exhaustion ladder runs. Only who has begun climbs it; a newcomer waits for its money. */
+  lack?: Lack;
   againAfterMs?: number;
 }
 
@@ -82,10 +83,10 @@ function paidThrough(visit: InstanceVisit, unit: Fulfilment, contract: Contract)
   if (unit.paidThrough === undefined) return { by: 'Fulfilment' };
   const endMs = Date.parse(unit.paidThrough);
   if (visit.nowMs < endMs) return { by: 'Fulfilment', againAfterMs: endMs - visit.nowMs };
-  const message = 'The paid time is over.';
-  const grace = graceLeftMs(contract, endMs, visit.nowMs) ?? 0;
-  if (grace <= 0) throw new Waiting(CREDITS_RETRY_MS, 'FulfilmentExpired', message);
-  return { by: 'Fulfilment', warning: { reason: 'FulfilmentExpired', message }, againAfterMs: grace };
+  return lacking('Fulfilment', visit, contract, endMs, {
+    reason: 'FulfilmentExpired',
+    message: 'The paid time is over.',
+  });
 }
 
 async function fundFromWallet(visit: InstanceVisit, accepted: Accepted, { ledger }: Ports): Promise<Funding> {
@@ -94,16 +95,14 @@ async function fundFromWallet(visit: InstanceVisit, accepted: Accepted, { ledger
   const { available, held } = await throughLedger(() =>
     ledger.getWallet(ledgerWalletName(organization.metadata.name, wallet.metadata.name)),
   );
-  const everReady = visit.object.status?.timeline?.ready !== undefined;
   // Runs that are going reserve credits for a moment; that exhausts nothing for those who already run.
-  if ((everReady ? available + held : available) >= required) return { by: 'Wallet' };
+  if ((everReady(visit) ? available + held : available) >= required) return { by: 'Wallet' };
   const message = `Wallet "${wallet.metadata.name}" does not cover one run of ${required} microcredits.`;
-  const exhausted = new Waiting(CREDITS_RETRY_MS, 'CreditsExhausted', message);
-  if (!everReady) throw exhausted;
-  const grace = graceLeftMs(contract, exhaustedSinceMs(visit), visit.nowMs);
-  if (grace !== undefined && grace <= 0) throw exhausted;
-  const warning = { reason: 'CreditsExhausted' as const, message };
-  return { by: 'Wallet', warning, againAfterMs: Math.min(grace ?? CREDITS_RETRY_MS, CREDITS_RETRY_MS) };
+  return lacking('Wallet', visit, contract, exhaustedSinceMs(visit), { reason: 'CreditsExhausted', message });
+}
+
+function everReady({ object }: InstanceVisit): boolean {
+  return object.status?.timeline?.ready !== undefined;
 }
 
 /** When Funded turned False; now, if it is only turning. */
@@ -112,8 +111,34 @@ function exhaustedSinceMs(visit: InstanceVisit): number {
   return funded?.status === 'False' ? Date.parse(funded.lastTransitionTime) : visit.nowMs;
 }
 
-/** Until the ladder of the contract pauses the Instance; undefined = it never does, and each run is refused by itself. */
-function graceLeftMs(contract: Contract, sinceMs: number, nowMs: number): number | undefined {
-  const rung = contract.exhaustion.find(({ action }) => action !== 'Notify');
-  return rung === undefined ? undefined : sinceMs + rung.afterSeconds * 1000 - nowMs;
+/** @throws Waiting for one that was never ready */
+function lacking(
+  by: Funding['by'],
+  visit: InstanceVisit,
+  contract: Contract,
+  sinceMs: number,
+  what: Omit<Lack, 'rung'>,
+): Funding {
+  if (!everReady(visit)) throw new Waiting(CREDITS_RETRY_MS, what.reason, what.message);
+  const { rung, nextMs } = rungOf(contract.exhaustion, sinceMs, visit.nowMs);
+  return { by, lack: { ...what, rung }, againAfterMs: Math.min(nextMs ?? CREDITS_RETRY_MS, CREDITS_RETRY_MS) };
+}
+
+/**
+ * The rung of an exhaustion ladder that a lack has reached, and the milliseconds to the next. A ladder
+ * without `Pause` never pauses: each run is refused by itself.
+ */
+export function rungOf(
+  ladder: Contract['exhaustion'],
+  sinceMs: number,
+  nowMs: number,
+): { rung: Lack['rung']; nextMs?: number } {
+  let rung: Lack['rung'] = 'Notify';
+  let nextMs: number | undefined;
+  for (const { action, afterSeconds } of ladder) {
+    const leftMs = sinceMs + afterSeconds * 1000 - nowMs;
+    if (leftMs > 0) nextMs = Math.min(leftMs, nextMs ?? leftMs);
+    else if (action === 'Terminate' || rung === 'Notify') rung = action;
+  }
+  return { rung, ...(nextMs === undefined ? {} : { nextMs }) };
 }

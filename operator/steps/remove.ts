@@ -7,21 +7,38 @@ import { workloadNamespace } from '../render/paths.ts';
 import { instanceOwns } from '../render/render.ts';
 import { Waiting } from '../runtime/errors.ts';
 import type { InstanceVisit } from './accept.ts';
-import { throughGit, throughRender, throughSecrets } from './doors.ts';
+import { isLedgerRefusal, throughGit, throughLedger, throughRender, throughSecrets } from './doors.ts';
 import { removed } from './removed.ts';
 
+/** A run holds its credits while it goes on; asking is one query of an index. */
+const DRAIN_RETRY_MS = 2_000;
+/** A run that takes longer loses its workload: an owner who removes an Instance must not wait for ever. 10 min. */
+const DRAIN_LIMIT_MS = 600_000;
+/** Holds of one page; an Instance has as many open ones as it has runs. */
+const HOLDS_PAGE = 100;
+
 /**
- * The way down, in order: the edge refuses (lifecycle Terminating is written first), the removal is
- * committed, nothing of the workload is left, then the secrets go, and with the return the finalizer.
- * Open holds are left to their TTL: the ledger has no list of holds by Instance, and a run that is
- * still going must be able to capture.
+ * The way down, in order: the edge refuses (lifecycle Terminating is written first), runs that are going
+ * may end, the removal is committed, nothing of the workload is left, the secrets go, what is still held
+ * is voided, and with the return the finalizer goes. It only updates and deletes: in a namespace that
+ * is being removed nothing can be created.
  */
 export async function remove(visit: InstanceVisit, ports: Ports): Promise<void> {
-  const instance = visit.object;
   if (visit.status.lifecycle !== 'Terminating') {
     visit.status.lifecycle = 'Terminating';
     throw new Waiting(0, 'Terminating', 'The removal begins.');
   }
+  await takeDown(visit, Date.parse(visit.object.metadata.deletionTimestamp ?? visit.now), ports);
+}
+
+/**
+ * Undoes everything outside the cluster API, each step verified; repeated, it finds nothing to do.
+ *
+ * @param sinceMs when the edge began to refuse, in milliseconds since the epoch
+ */
+export async function takeDown(visit: InstanceVisit, sinceMs: number, ports: Ports): Promise<void> {
+  const instance = visit.object;
+  await drain(visit, sinceMs, ports);
   const place = placeOf(visit, ports);
   const commit = await removeFromGit(visit, place, ports);
   const target: DeliveryScope = {
@@ -32,6 +49,33 @@ export async function remove(visit: InstanceVisit, ports: Ports): Promise<void> 
   };
   await removed(target, ports.delivery);
   await removeSecrets(instance, place.target.workloadNamespace, ports);
+  await voidHolds(instance.metadata.uid, ports);
+}
+
+/** Waits for runs that are going, as long as is fair. */
+async function drain(visit: InstanceVisit, sinceMs: number, { ledger }: Ports): Promise<void> {
+  if (visit.nowMs - sinceMs >= DRAIN_LIMIT_MS) return;
+  const { uid } = visit.object.metadata;
+  const { items } = await throughLedger(() => ledger.listHolds({ instanceUid: uid, limit: 1 }));
+  if (items.length > 0) throw new Waiting(DRAIN_RETRY_MS, 'RunsDraining', 'Runs that have begun are still going.');
+}
+
+/** Nobody will capture these any more: their runs have lost the workload, or died before. */
+async function voidHolds(uid: string, { ledger }: Ports): Promise<void> {
+  for (;;) {
+    const { items } = await throughLedger(() => ledger.listHolds({ instanceUid: uid, limit: HOLDS_PAGE }));
+    if (items.length === 0) return;
+    for (const { hold } of items) await voidHold(uid, hold, ledger);
+  }
+}
+
+/** A hold that ended in another way meanwhile is as good as voided. */
+async function voidHold(uid: string, hold: string, ledger: Ports['ledger']): Promise<void> {
+  try {
+    await throughLedger(() => ledger.voidHold(hold, { reason: 'instance_removed' }, `remove:${uid}:${hold}`));
+  } catch (error) {
+    if (!isLedgerRefusal(error, 'already_captured', 'already_voided', 'already_expired')) throw error;
+  }
 }
 
 interface Place {
@@ -73,9 +117,10 @@ async function removeFromGit(visit: InstanceVisit, { projectUid, target }: Place
 }
 
 /** `deletionPolicy: Retain` keeps what the tenant put in; the right to read it ends in either case. */
-async function removeSecrets(instance: Instance, namespace: string, { secrets }: Ports): Promise<void> {
-  const { uid } = instance.metadata;
-  if (namespace !== '' && instance.spec.deletionPolicy !== 'Retain')
-    await throughSecrets(() => secrets.destroyTree(`t/${namespace}/${uid}`));
+async function removeSecrets(instance: Instance, namespace: string, { secrets, log }: Ports): Promise<void> {
+  const { uid, name } = instance.metadata;
+  const tree = `t/${namespace}/${uid}`;
+  if (instance.spec.deletionPolicy === 'Retain') log.info({ instance: name, uid, kept: tree }, 'its secrets are kept');
+  else if (namespace !== '') await throughSecrets(() => secrets.destroyTree(tree));
   await throughSecrets(() => secrets.deletePolicy(instancePolicy(uid)));
 }

@@ -5,7 +5,7 @@ type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git' | 'del
 /** Calls that change something outside the process. */
 const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
   store: new Set(['create', 'apply', 'applyStatus', 'setFinalizers', 'annotate', 'delete']),
-  ledger: new Set(['putWallet', 'closeWallet', 'claimFulfilment']),
+  ledger: new Set(['putWallet', 'closeWallet', 'claimFulfilment', 'voidHold']),
   secrets: new Set(['putPolicy', 'deletePolicy', 'write', 'destroyTree']),
   blobs: new Set(),
   git: new Set(['commit', 'remove', 'claim']),

@@ -1,8 +1,10 @@
 import {
   type Fulfilment,
+  type Hold,
   LedgerError,
   type LedgerEvent,
   type Wallet as LedgerWallet,
+  type Page,
   type WalletBody,
 } from '../../../ledger/client.ts';
 import type { LedgerPort } from '../../../operator/ports.ts';
@@ -12,6 +14,10 @@ export class FakeLedger implements LedgerPort {
   readonly wallets = new Map<string, LedgerWallet & { body: WalletBody }>();
   readonly fulfilments: Fulfilment[] = [];
   readonly feed: LedgerEvent[] = [];
+  /** Open holds by id, with the Instance that they are for. */
+  readonly holds = new Map<string, string>();
+  /** `key` of each void, in order. */
+  readonly voids: string[] = [];
   unavailable = false;
   #wake: (() => void)[] = [];
 
@@ -76,6 +82,20 @@ export class FakeLedger implements LedgerPort {
     if (unit.instanceUid !== undefined && unit.instanceUid !== instanceUid) throw refusal(409, 'already_claimed');
     unit.instanceUid = instanceUid;
     return { ...unit };
+  }
+
+  async listHolds({ instanceUid, limit = 100 }: { instanceUid: string; limit?: number }): Promise<Page<Hold>> {
+    this.#require();
+    const items = [...this.holds].filter(([, uid]) => uid === instanceUid).slice(0, limit);
+    const open = { wallet: 'acme.main', amount: 1, state: 'open' as const, expiresAt: '2026-01-02T00:00:00Z' };
+    return { items: items.map(([hold]) => ({ hold, instanceUid, ...open, context: {} })), next: null };
+  }
+
+  async voidHold(hold: string, _body: { reason?: string | undefined }, key: string) {
+    this.#require();
+    if (!this.holds.delete(hold)) throw refusal(409, 'already_voided');
+    this.voids.push(key);
+    return { hold, state: 'voided' as const, released: 1, replayed: false };
   }
 
   async events(query: { after: number; waitSeconds?: number; signal?: AbortSignal }) {
