@@ -1,7 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { beforeEach, test } from 'node:test';
 import * as assert from 'uvu/assert';
-import { instancePolicy, type SecretsAdmin, type SecretsBroker, SecretsError, secretPath } from './secrets.ts';
+import {
+  instancePolicy,
+  type SecretsAdmin,
+  type SecretsBroker,
+  SecretsError,
+  secretPath,
+  TENANT_ACCOUNT,
+  TENANT_POLICY,
+} from './secrets.ts';
 
 /** What every secrets adapter promises. `open` may return the same store again: each test uses paths of its own. */
 export function secretsContract(name: string, open: () => Promise<SecretsAdmin & SecretsBroker>): void {
@@ -93,6 +101,33 @@ export function secretsContract(name: string, open: () => Promise<SecretsAdmin &
     assert.is((await store.metadata(neighbour))?.version, 1);
     assert.is((await store.write(path('a'), { value: 'anew' }, { cas: 0 })).version, 1);
     await store.destroyTree('t/nothing-here');
+  });
+
+  promise('a role is put once or again, seen by its name, and gone when deleted', async () => {
+    const namespace = `gsv-w-acme-${uid.slice(0, 8)}`;
+    const binding = { serviceAccount: TENANT_ACCOUNT, namespace, policies: [TENANT_POLICY] };
+    await store.putRole(namespace, binding);
+    await store.putRole(namespace, binding);
+    assert.is((await store.names()).roles.filter((each) => each === namespace).length, 1);
+    await store.deleteRole(namespace);
+    await store.deleteRole(namespace);
+    assert.not.ok((await store.names()).roles.includes(namespace));
+    for (const name of ['gsv-operator', 'gsv-w-', 'gsv-w-a/b', 'gsv-w-..', 'GSV-W-A', `gsv-w-${'a'.repeat(58)}`])
+      await refused('permission_denied', () => store.putRole(name, binding));
+  });
+
+  promise('names tells policies and trees of ours, without a value', async () => {
+    await readOnly();
+    await store.write(path('a'), { value: 'canary' });
+    await store.write(path('b'), { value: 'canary' });
+    const before = await store.names();
+    assert.ok(before.policies.includes(instancePolicy(uid)));
+    assert.is(before.trees.filter((each) => each === `t/gsv-w-acme-default-00000000/${uid}`).length, 1);
+    assert.not.match(JSON.stringify(before), /canary/);
+    await store.deletePolicy(instancePolicy(uid));
+    await store.destroyTree(`t/gsv-w-acme-default-00000000/${uid}`);
+    const after = await store.names();
+    assert.not.match(JSON.stringify(after), uid);
   });
 
   promise('an error names the path and never a value', async () => {

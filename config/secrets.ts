@@ -32,17 +32,41 @@ export interface WriteOptions {
   cas?: number;
 }
 
-/** The operator's side: policies, generated secrets, removal. Every method throws {@link SecretsError}. */
+/** Who may log in through a role: one ServiceAccount of one namespace, and what the login then holds. */
+export interface RoleBinding {
+  serviceAccount: string;
+  namespace: string;
+  /** {@link TENANT_POLICY} alone: the operator's own policy admits no other. */
+  policies: string[];
+}
+
+/** The names of what we keep in the secrets store, for the auditor. Never a value. */
+export interface SecretNames {
+  /** Policies `gsv-i-<instance uid>`. */
+  policies: string[];
+  /** Roles `gsv-w-…`: one per workload namespace. */
+  roles: string[];
+  /** `t/<workload namespace>/<instance uid>` of every Instance that has secrets. */
+  trees: string[];
+}
+
+/** The operator's side: policies, roles, generated secrets, removal. Every method throws {@link SecretsError}. */
 export interface SecretsAdmin {
   /** Creates or replaces. */
   putPolicy(name: string, rules: PolicyRule[]): Promise<void>;
   /** An absent policy is no error. Sessions that hold it lose their rights at once. */
   deletePolicy(name: string): Promise<void>;
+  /** Creates or replaces the role of a workload namespace, whose name it bears; one that is right already is not written. */
+  putRole(name: string, binding: RoleBinding): Promise<void>;
+  /** An absent role is no error. Nobody logs in with it from then on; tokens made before live out their short lives. */
+  deleteRole(name: string): Promise<void>;
   write(path: string, data: Record<string, string>, options?: WriteOptions): Promise<SecretMetadata>;
   /** Undefined when there is no such secret. Never the value. */
   metadata(path: string): Promise<SecretMetadata | undefined>;
   /** Destroys every secret, with all its versions, at or below `prefix` (whole path segments). */
   destroyTree(prefix: string): Promise<void>;
+  /** What there is of ours: sorted names. */
+  names(): Promise<SecretNames>;
 }
 
 /** The runner's side. */
@@ -87,6 +111,15 @@ export class SecretsError extends Error {
 export function secretPath(workloadNamespace: string, instanceUid: string, name: string): string {
   return `t/${workloadNamespace}/${instanceUid}/${name}`;
 }
+
+/** The policy of every workload namespace: templated, it reaches what lies below `t/<the namespace of the login>/` only. */
+export const TENANT_POLICY = 'gsv-tenant';
+
+/** The ServiceAccount that External Secrets logs in with, in each workload namespace. */
+export const TENANT_ACCOUNT = 'project-secrets';
+
+/** Names that workload namespaces have, and so their roles; the operator's policy admits no others. */
+export const ROLE_NAME = /^gsv-w-[a-z0-9]([-a-z0-9]{0,55}[a-z0-9])?$/;
 
 /** The policy that may read one Instance's secrets. */
 export function instancePolicy(instanceUid: string): string {

@@ -277,6 +277,13 @@ export const CATALOGUE = {
     parse: text,
     fallback: '/var/run/secrets/kubernetes.io/serviceaccount/token',
   },
+  vaultAudience: {
+    env: 'GSV_VAULT_AUDIENCE',
+    used: ['operator'],
+    doc: 'Audience that ServiceAccount tokens of workload namespaces name when External Secrets logs in there.',
+    parse: text,
+    fallback: 'vault',
+  },
   vaultCaFile: {
     env: 'GSV_VAULT_CA_FILE',
     used: ['operator', 'runner'],

@@ -38,7 +38,7 @@ export const REASONS = {
   ReconcileFailed: transient('all', 'An attempt failed for a reason without a name.', RETRIED),
   WriteConflict: transient('all', 'Somebody else wrote the object at the same time.', NOTHING),
   LedgerUnavailable: transient(['Wallet', 'Instance'], 'The ledger does not answer.', RETRIED),
-  SecretsUnavailable: transient(['Instance'], 'The secret store does not answer.', RETRIED),
+  SecretsUnavailable: transient(['Project', 'Instance'], 'The secret store does not answer.', RETRIED),
   GitUnavailable: transient(
     ['Organization', 'Project', 'Instance'],
     'The Git remote does not take the commit.',

@@ -4,8 +4,11 @@ import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
   type PolicyRule,
+  ROLE_NAME,
+  type RoleBinding,
   type SecretCapability,
   type SecretMetadata,
+  type SecretNames,
   type SecretSession,
   type SecretsAdmin,
   type SecretsBroker,
@@ -30,6 +33,8 @@ interface StoredSecret extends SecretMetadata {
 interface Contents {
   schema: 'gsv.development-secrets/v1';
   policies: Record<string, PolicyRule[]>;
+  /** Absent in files written before there were roles. Nothing logs in here: they are kept to be seen. */
+  roles?: Record<string, RoleBinding>;
   secrets: Record<string, StoredSecret>;
 }
 
@@ -73,6 +78,33 @@ export class DevelopmentSecrets implements SecretsAdmin, SecretsBroker {
     await this.#change((contents) => {
       delete contents.policies[name];
     });
+  }
+
+  async putRole(name: string, binding: RoleBinding): Promise<void> {
+    if (!ROLE_NAME.test(name))
+      throw new SecretsError('permission_denied', 'a role bears the name of a workload namespace');
+    await this.#change((contents) => {
+      contents.roles = { ...contents.roles, [name]: { ...binding } };
+    });
+  }
+
+  async deleteRole(name: string): Promise<void> {
+    await this.#change((contents) => {
+      delete contents.roles?.[name];
+    });
+  }
+
+  async names(): Promise<SecretNames> {
+    await this.#tail;
+    const { policies, roles = {}, secrets } = this.#contents;
+    const trees = Object.keys(secrets).flatMap((path) => /^t\/[^/]+\/[^/]+(?=\/)/.exec(path) ?? []);
+    return {
+      policies: Object.keys(policies)
+        .filter((name) => name.startsWith('gsv-i-'))
+        .sort(),
+      roles: Object.keys(roles).sort(),
+      trees: [...new Set(trees)].sort(),
+    };
   }
 
   async write(path: string, data: Record<string, string>, options: WriteOptions = {}): Promise<SecretMetadata> {

@@ -3,6 +3,8 @@ import * as assert from 'uvu/assert';
 import { SecretsError } from '../secrets.ts';
 import { operatorPolicy, policyText, runnerPolicy, tenantPolicy } from './vault-policies.ts';
 
+const LOGINS = { authMount: 'kubernetes', audience: 'vault' };
+
 test('rules of the port name data, and removal names metadata', () => {
   assert.is(
     policyText('secret', [{ path: 't/ns/uid/*', capabilities: ['read', 'delete'] }]),
@@ -18,7 +20,7 @@ path "secret/metadata/t/ns/uid/*" {
 });
 
 test('no shipped policy reads a value but the tenant’s, of its own namespace', () => {
-  for (const text of [operatorPolicy('secret'), runnerPolicy('secret')])
+  for (const text of [operatorPolicy('secret', LOGINS), runnerPolicy('secret')])
     assert.not.match(text, /\/data\/[^"]*" \{\n {2}capabilities = \[[^\]]*"read"/);
   assert.match(
     tenantPolicy('kv/agents', 'auth_kubernetes_1'),
@@ -35,7 +37,9 @@ test('nothing that is no plain name enters a policy', () => {
     rule('t/a"} path "*'),
     rule('t/{{identity.entity.id}}/*'),
     () => policyText('../sys', []),
-    () => operatorPolicy('a"b'),
+    () => operatorPolicy('a"b', LOGINS),
+    () => operatorPolicy('secret', { ...LOGINS, authMount: '../sys' }),
+    () => operatorPolicy('secret', { ...LOGINS, audience: 'a"] "' }),
     () => tenantPolicy('secret', 'x}}/{{y'),
   ];
   for (const attempt of attempts) assert.throws(attempt, (error: unknown) => error instanceof SecretsError);

@@ -1,5 +1,5 @@
 /** Policies of Vault as text: pure, so that what a process may do is read and tested in one place. */
-import { type PolicyRule, SecretsError } from '../secrets.ts';
+import { type PolicyRule, SecretsError, TENANT_ACCOUNT, TENANT_POLICY } from '../secrets.ts';
 
 /** As the development adapter; and none ends in a dot, which OpenBao refuses at the end of a path. */
 const SEGMENT = /^(?!\.)[\w.-]{0,252}[\w-]$/;
@@ -9,6 +9,10 @@ const ACCESSOR = /^[\w-]{1,128}$/;
 
 /** The token role that the runner makes its sessions with; it admits policies `gsv-i-*` and nothing else. */
 export const SESSION_TOKEN_ROLE = 'gsv-run';
+
+/** What a login of a workload namespace lives for: External Secrets logs in anew for each reading. */
+export const TENANT_TOKEN_TTL = '10m';
+export const TENANT_TOKEN_MAX_TTL = '30m';
 
 /** @throws SecretsError `permission_denied` unless every segment is a plain name: no `..`, `%`, `+`, `*`, `{{` */
 export function checkVaultPath(path: string): void {
@@ -50,13 +54,50 @@ export function policyText(mount: string, rules: readonly PolicyRule[]): string 
   return stanzas.join('\n');
 }
 
-/** The operator: writes and removes secrets, reads none; keeps the policies `gsv-i-*`. */
-export function operatorPolicy(mount: string): string {
+export interface LoginFacts {
+  /** Mount of the Kubernetes auth method, below `auth/`. */
+  authMount: string;
+  /** Audience that a ServiceAccount's token must name. */
+  audience: string;
+}
+
+/**
+ * The body of a role of a workload namespace. Lists are written as text, which Vault splits at commas:
+ * the parameters that a policy allows are compared as text.
+ */
+export function roleBody(
+  namespace: string,
+  account: string,
+  policies: readonly string[],
+  audience: string,
+): Record<string, string> {
+  return {
+    bound_service_account_names: account,
+    bound_service_account_namespaces: namespace,
+    audience,
+    token_policies: policies.join(','),
+    token_ttl: TENANT_TOKEN_TTL,
+    token_max_ttl: TENANT_TOKEN_MAX_TTL,
+  };
+}
+
+/**
+ * The operator: writes and removes secrets, reads none; keeps the policies `gsv-i-*`, and roles `gsv-w-*`.
+ * A role says what its logins hold, so whoever writes roles could hold anything: Vault lets the operator
+ * write no role but one that binds our account in a workload namespace to the templated policy.
+ */
+export function operatorPolicy(mount: string, { authMount, audience }: LoginFacts): string {
   checkMount(mount);
+  checkMount(authMount);
+  if (!/^[\w.:/-]{1,253}$/.test(audience)) throw new SecretsError('permission_denied', 'an audience is a plain word');
+  const allowed = roleBody('gsv-w-*', TENANT_ACCOUNT, [TENANT_POLICY], audience);
   return [
     stanza(`${mount}/data/t/*`, ['create', 'update']),
     stanza(`${mount}/metadata/t/*`, ['read', 'list', 'delete']),
+    stanza('sys/policies/acl', ['list']),
     stanza('sys/policies/acl/gsv-i-*', ['create', 'update', 'delete']),
+    stanza(`auth/${authMount}/role`, ['list']),
+    stanza(`auth/${authMount}/role/gsv-w-*`, ['create', 'read', 'update', 'delete'], allowed),
   ].join('\n');
 }
 
@@ -86,6 +127,8 @@ export function tenantPolicy(mount: string, accessor: string): string {
   ].join('\n');
 }
 
-function stanza(path: string, capabilities: readonly string[]): string {
-  return `path "${path}" {\n  capabilities = [${capabilities.map((each) => `"${each}"`).join(', ')}]\n}\n`;
+function stanza(path: string, capabilities: readonly string[], parameters: Record<string, string> = {}): string {
+  const only = Object.entries(parameters).map(([name, value]) => `    "${name}" = ["${value}"]\n`);
+  const block = only.length === 0 ? '' : `  allowed_parameters = {\n${only.join('')}  }\n`;
+  return `path "${path}" {\n  capabilities = [${capabilities.map((each) => `"${each}"`).join(', ')}]\n${block}}\n`;
 }

@@ -214,20 +214,6 @@ test('a token role that adds policies to a session is refused', async () => {
   wrapped.close();
 });
 
-test('one templated policy lets each namespace read its own secrets and no other’s', async () => {
-  await open({}).write('t/ns-a/uid/token', { value: 'of a' });
-  await open({}).write('t/ns-ab/uid/token', { value: 'of ab' });
-  const jwt = (await account('ns-a', 'gsv-tenant')).reveal();
-  const login = await asAdministrator(root, 'POST', 'auth/kubernetes/login', { role: 'gsv-tenant', jwt });
-  const tenant = { ...root, token: (login.auth as { client_token: string }).client_token };
-  const own = await asAdministrator(tenant, 'GET', 'secret/data/t/ns-a/uid/token');
-  assert.equal((own.data as { data: unknown }).data, { value: 'of a' });
-  for (const path of ['data/t/ns-ab/uid/token', 'metadata/t/ns-ab/uid/token', 'data/t/ns-a', 'data/t'])
-    assert.match(String(await asAdministrator(tenant, 'GET', `secret/${path}`).catch(String)), '403', path);
-  const write = asAdministrator(tenant, 'POST', 'secret/data/t/ns-a/uid/token', { data: {} });
-  assert.match(String(await write.catch(String)), '403');
-});
-
 test('where the mount requires check-and-set, the operator names the present version by itself', async () => {
   await asAdministrator(root, 'POST', 'secret/config', { cas_required: true });
   const [operator, runner] = [await process('gsv-operator'), await process('gsv-runner')];

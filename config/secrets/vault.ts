@@ -1,6 +1,9 @@
 import {
   type PolicyRule,
+  ROLE_NAME,
+  type RoleBinding,
   type SecretMetadata,
+  type SecretNames,
   type SecretSession,
   type SecretsAdmin,
   type SecretsBroker,
@@ -8,9 +11,18 @@ import {
   type SecretValue,
   type WriteOptions,
 } from '../secrets.ts';
-import { describe, type VaultAnswer, VaultHttp } from './vault-http.ts';
+import { absent, listed, refusal, roleIs } from './vault-answers.ts';
+import { type VaultAnswer, VaultHttp } from './vault-http.ts';
 import { type VaultAuth, VaultLogin } from './vault-login.ts';
-import { checkMount, checkPolicyName, checkVaultPath, policyText, SESSION_TOKEN_ROLE } from './vault-policies.ts';
+import {
+  checkMount,
+  checkPolicyName,
+  checkVaultPath,
+  type LoginFacts,
+  policyText,
+  roleBody,
+  SESSION_TOKEN_ROLE,
+} from './vault-policies.ts';
 
 export interface VaultSecretsOptions {
   /** `https://vault.example:8200`, without `/v1`. */
@@ -18,6 +30,8 @@ export interface VaultSecretsOptions {
   auth: VaultAuth;
   /** KV v2 mount. */
   mount: string;
+  /** Of the roles of workload namespaces: where they are, and the audience that their tokens name. */
+  logins?: LoginFacts;
   /** PEM file of the authorities to trust instead of the system's. */
   caFile?: string;
   /** Milliseconds for one call. */
@@ -34,6 +48,9 @@ const TREE_MAX_DEPTH = 6;
 /** Secrets may be written while their tree is destroyed; a tree that keeps growing is tried again later. */
 const DESTROY_PASSES = 5;
 
+/** As the settings' own defaults. */
+const DEFAULT_LOGINS: LoginFacts = { authMount: 'kubernetes', audience: 'vault' };
+
 /** Makes a call with some token: ours, or a session's. */
 type Caller = (call: Parameters<VaultLogin['call']>[0]) => Promise<VaultAnswer>;
 
@@ -46,12 +63,15 @@ export class VaultSecrets implements SecretsAdmin, SecretsBroker {
   readonly #http: VaultHttp;
   readonly #login: VaultLogin;
   readonly #mount: string;
+  readonly #logins: LoginFacts;
 
   /** Opens nothing yet. @throws SecretsError when the mount or the authorities are unusable */
-  constructor({ url, auth, mount, caFile, timeoutMs, now }: VaultSecretsOptions) {
+  constructor({ url, auth, mount, logins = DEFAULT_LOGINS, caFile, timeoutMs, now }: VaultSecretsOptions) {
     checkMount(mount);
+    checkMount(logins.authMount);
     if (auth.kind === 'kubernetes') checkMount(auth.mount);
     this.#mount = mount;
+    this.#logins = logins;
     this.#http = new VaultHttp({
       url,
       ...(caFile === undefined ? {} : { caFile }),
@@ -76,6 +96,39 @@ export class VaultSecrets implements SecretsAdmin, SecretsBroker {
     checkPolicyName(name);
     const answer = await this.#call({ method: 'DELETE', path: `sys/policies/acl/${name}` });
     if (answer.status >= 300 && !absent(answer)) throw refusal(answer, `policy ${name} was not deleted`);
+  }
+
+  /** Read before it is written: a restart of the operator looks at every role and changes none. */
+  async putRole(name: string, { namespace, serviceAccount, policies }: RoleBinding): Promise<void> {
+    const path = this.#rolePath(name);
+    const body = roleBody(namespace, serviceAccount, policies, this.#logins.audience);
+    const present = await this.#call({ method: 'GET', path });
+    if (!absent(present) && present.status !== 200) throw refusal(present, `role ${name} was not read`);
+    if (present.status === 200 && roleIs(present.body.data, body)) return;
+    const answer = await this.#call({ method: 'POST', path, body });
+    if (answer.status >= 300) throw refusal(answer, `role ${name} was not written`);
+  }
+
+  async deleteRole(name: string): Promise<void> {
+    const answer = await this.#call({ method: 'DELETE', path: this.#rolePath(name) });
+    if (answer.status >= 300 && !absent(answer)) throw refusal(answer, `role ${name} was not deleted`);
+  }
+
+  async names(): Promise<SecretNames> {
+    const policies = await this.#list('sys/policies/acl');
+    const roles = await this.#list(`auth/${this.#logins.authMount}/role`);
+    const trees: string[] = [];
+    for (const namespace of await this.#list(`${this.#mount}/metadata/t`)) {
+      if (!namespace.endsWith('/')) continue;
+      checkVaultPath(namespace.slice(0, -1));
+      const inside = await this.#list(`${this.#mount}/metadata/t/${namespace.slice(0, -1)}`);
+      trees.push(...inside.filter((each) => each.endsWith('/')).map((each) => `t/${namespace}${each.slice(0, -1)}`));
+    }
+    return {
+      policies: policies.filter((each) => each.startsWith('gsv-i-')).sort(),
+      roles: roles.filter((each) => ROLE_NAME.test(each)).sort(),
+      trees: trees.sort(),
+    };
   }
 
   async write(path: string, data: Record<string, string>, options: WriteOptions = {}): Promise<SecretMetadata> {
@@ -146,6 +199,17 @@ export class VaultSecrets implements SecretsAdmin, SecretsBroker {
 
   readonly #call: Caller = (call) => this.#login.call(call);
 
+  #rolePath(name: string): string {
+    if (!ROLE_NAME.test(name))
+      throw new SecretsError('permission_denied', 'a role bears the name of a workload namespace');
+    return `auth/${this.#logins.authMount}/role/${name}`;
+  }
+
+  /** Names directly below; folders end with `/`. */
+  async #list(path: string): Promise<string[]> {
+    return listed(await this.#call({ method: 'GET', path, list: true }), path);
+  }
+
   /**
    * The version to name when one that suits the port was refused: a secret whose latest version was
    * deleted in Vault still counts its versions, and a mount with `cas_required` wants one always.
@@ -184,12 +248,8 @@ export class VaultSecrets implements SecretsAdmin, SecretsBroker {
   /** Every secret below a folder. */
   async #below(folder: string, depth: number): Promise<string[]> {
     if (depth === 0) throw new SecretsError('unavailable', `the tree at ${folder} is deeper than any of ours`);
-    const answer = await this.#call({ method: 'GET', path: `${this.#mount}/metadata/${folder}`, list: true });
-    if (absent(answer)) return [];
-    const { keys } = (answer.body.data ?? {}) as { keys?: unknown };
-    if (answer.status !== 200 || !Array.isArray(keys)) throw refusal(answer, `${folder} was not listed`);
     const found: string[] = [];
-    for (const key of keys as string[]) {
+    for (const key of await this.#list(`${this.#mount}/metadata/${folder}`)) {
       const path = `${folder}/${key.replace(/\/$/, '')}`;
       checkVaultPath(path);
       if (key.endsWith('/')) found.push(...(await this.#below(path, depth - 1)));
@@ -229,17 +289,6 @@ async function writeSecret(
   if (answer.words.includes('check-and-set parameter required for this call'))
     throw new SecretsError('cas_mismatch', `Vault wants the present version named to write ${path}`);
   throw refusal(answer, `${path} was not written`);
-}
-
-/** A secret, folder or policy that is not there: 404 without an error. With one, the mount is missing. */
-function absent({ status, complained }: VaultAnswer): boolean {
-  return status === 404 && !complained;
-}
-
-function refusal(answer: VaultAnswer, what: string): SecretsError {
-  const denied = answer.status === 403 || answer.words.includes("must be subset of the role's allowed policies");
-  const code = denied ? 'permission_denied' : 'unavailable';
-  return new SecretsError(code, `${what}: Vault answered ${describe(answer)}`);
 }
 
 function isText(data: unknown): data is Record<string, string> {

@@ -6,6 +6,8 @@ export type Capability = (typeof CAPABILITIES)[number];
 export interface AclRule {
   path: string;
   capabilities: Capability[];
+  /** What may be sent, and with which values: text, a `*` at its end or start for anything. Absent = anything. */
+  parameters?: Record<string, string[]>;
 }
 
 /** Aliases of the identity behind a token: accessor of the auth mount -> metadata of the login. */
@@ -29,7 +31,8 @@ function fromJson(text: string): AclRule[] {
 
 function fromHcl(text: string): AclRule[] {
   const rules: AclRule[] = [];
-  const stanza = /\s*path\s+"([^"\n]*)"\s*\{\s*capabilities\s*=\s*\[([^\]]*)\]\s*\}\s*/y;
+  const stanza =
+    /\s*path\s+"([^"\n]*)"\s*\{\s*capabilities\s*=\s*\[([^\]]*)\]\s*(?:allowed_parameters\s*=\s*\{([^}]*)\}\s*)?\}\s*/y;
   const bare = text.replace(/^\s*(#|\/\/).*$/gm, '');
   let at = 0;
   while (bare.slice(at).trim() !== '') {
@@ -39,10 +42,22 @@ function fromHcl(text: string): AclRule[] {
     const listed = (found[2] ?? '').split(',').map((item) => item.trim());
     if (listed.at(-1) === '') listed.pop();
     const capabilities = listed.map((item) => item.replace(/^"(.*)"$/, '$1') as Capability);
-    rules.push({ path: found[1] ?? '', capabilities });
+    const parameters = found[3] === undefined ? {} : { parameters: parametersOf(found[3]) };
+    rules.push({ path: found[1] ?? '', capabilities, ...parameters });
     at = stanza.lastIndex;
   }
   return rules;
+}
+
+function parametersOf(text: string): Record<string, string[]> {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [, name, values = ''] = /^\s*"(\w+)"\s*=\s*\[(.*)\]\s*$/.exec(line) ?? [];
+      if (name === undefined) throw new Error('failed to parse policy: allowed_parameters');
+      return [name, [...values.matchAll(/"([^"]*)"/g)].map(([, value]) => value ?? '')];
+    }),
+  );
 }
 
 /** A rule whose template names nothing this identity has is dropped, as Vault does. */
@@ -65,11 +80,34 @@ export function fillTemplates(rules: readonly AclRule[], aliases: Aliases): AclR
  * Deny by default. Only the most specific pattern counts (an exact path before any wildcard, then the
  * longer prefix), with the capabilities of all policies that name this same pattern; `deny` beats all.
  */
-export function allowed(rules: readonly AclRule[], path: string, wanted: Capability): boolean {
+export function allowed(
+  rules: readonly AclRule[],
+  path: string,
+  wanted: Capability,
+  body: Record<string, unknown> = {},
+): boolean {
   const matching = rules.filter((rule) => matches(rule.path, path));
   const best = matching.map(({ path: pattern }) => pattern).sort(bySpecificity)[0];
-  const granted = matching.filter((rule) => rule.path === best).flatMap(({ capabilities }) => capabilities);
-  return granted.includes(wanted) && !granted.includes('deny');
+  const deciding = matching.filter((rule) => rule.path === best);
+  const granted = deciding.flatMap(({ capabilities }) => capabilities);
+  if (!granted.includes(wanted) || granted.includes('deny')) return false;
+  // Parameters bound writes only; a rule without any bounds nothing.
+  const writes = wanted === 'create' || wanted === 'update' || wanted === 'patch';
+  return !writes || deciding.some((rule) => sends(rule.parameters, body));
+}
+
+/** Every parameter that is sent must be named, and be text that one of its patterns fits. */
+function sends(parameters: AclRule['parameters'], body: Record<string, unknown>): boolean {
+  if (parameters === undefined) return true;
+  return Object.entries(body).every(([name, value]) => {
+    const patterns = parameters[name];
+    if (patterns === undefined) return false;
+    return patterns.length === 0 || (typeof value === 'string' && patterns.some((pattern) => fits(pattern, value)));
+  });
+}
+
+function fits(pattern: string, value: string): boolean {
+  return pattern.endsWith('*') ? value.startsWith(pattern.slice(0, -1)) : value === pattern;
 }
 
 function matches(pattern: string, path: string): boolean {

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { CryptoKey } from 'jose';
 import { type AclRule, allowed, type Capability, fillTemplates, parsePolicy } from './acl.ts';
 import { KvDouble } from './kv.ts';
+import { handleRole, ROLE_PATH } from './roles.ts';
 import { type Token, TokenDouble } from './tokens.ts';
 
 export interface Reply {
@@ -125,7 +126,7 @@ class Node {
     const token = this.tokens.find(typeof id === 'string' ? id : undefined);
     if (!token)
       return { status: 403, body: { errors: ['2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n'] } };
-    if (!this.#permits(token, path, this.#capability(method, path))) return DENIED;
+    if (!this.#permits(token, path, this.#capability(method, path), body)) return DENIED;
     return this.#route(method, path, body, token);
   }
 
@@ -142,19 +143,26 @@ class Node {
     return { status: 500, body: { errors: ['local node not active but active cluster node not found'] } };
   }
 
-  /** Only KV data tells a first write from a later one; every other POST is an update. */
+  /** KV data and roles tell a first write from a later one; every other POST is an update. */
   #capability(method: string, path: string): Capability {
     if (method === 'GET') return 'read';
     if (method === 'LIST') return 'list';
     if (method === 'DELETE') return 'delete';
     const secret = /^secret\/(?:data|metadata)\/(.+)$/.exec(path)?.[1];
-    return secret !== undefined && !this.#kv.exists(secret) ? 'create' : 'update';
+    if (secret !== undefined) return this.#kv.exists(secret) ? 'update' : 'create';
+    const [, kind, name = ''] = ROLE_PATH.exec(path) ?? [];
+    if (kind === undefined) return 'update';
+    return this.tokens.rolesAt(kind).has(name.toLowerCase()) ? 'update' : 'create';
   }
 
-  #permits({ policies, aliases }: Token, path: string, capability: Capability): boolean {
+  #permits({ policies, aliases }: Token, path: string, capability: Capability, body: Record<string, unknown>): boolean {
     if (policies.includes('root')) return true;
     const rules = policies.flatMap((name) => this.#policies.get(name)?.rules ?? []);
-    return allowed(fillTemplates(rules, aliases), path, capability);
+    const filled = fillTemplates(rules, aliases);
+    // A listing is of a folder: Vault adds the slash, and takes an exact rule without it as well.
+    if (capability === 'list')
+      return allowed(filled, `${path.replace(/\/$/, '')}/`, 'list') || exactly(filled, path.replace(/\/$/, ''));
+    return allowed(filled, path, capability, body);
   }
 
   #route(method: string, path: string, body: Record<string, unknown>, token: Token): Reply {
@@ -162,9 +170,9 @@ class Node {
     if (kv !== undefined) return this.#kv.handle(method, kv, body);
     const policy = /^sys\/policies\/acl\/([^/]+)$/.exec(path)?.[1];
     if (policy !== undefined) return this.#policy(method, policy.toLowerCase(), body);
-    const [, kind = '', name = ''] = /^auth\/(token\/roles|kubernetes\/role)\/([^/]+)$/.exec(path) ?? [];
-    if (kind !== '')
-      return role(kind === 'token/roles' ? this.tokens.roles : this.tokens.kubernetesRoles, method, name, body);
+    const [, kind = '', name = ''] = ROLE_PATH.exec(path) ?? [];
+    if (kind !== '') return handleRole(this.tokens.rolesAt(kind), kind, method, name, body);
+    if (method === 'LIST') return this.#names(path);
     const created = /^auth\/token\/create(?:\/([^/]+))?$/.exec(path);
     if (method === 'POST' && created)
       return this.tokens.create(token, created[1], body, (each) => this.#policies.has(each));
@@ -185,6 +193,15 @@ class Node {
     }
   }
 
+  #names(path: string): Reply {
+    const lists: Record<string, Iterable<string>> = {
+      'sys/policies/acl': [...this.#policies.keys(), 'root'],
+      'auth/kubernetes/role': this.tokens.kubernetesRoles.keys(),
+    };
+    const keys = [...(lists[path.replace(/\/$/, '')] ?? [])].sort();
+    return keys.length === 0 ? NOTHING : { status: 200, body: { data: { keys } } };
+  }
+
   #policy(method: string, name: string, { policy }: Record<string, unknown>): Reply {
     const present = this.#policies.get(name);
     if (method === 'GET') return present ? { status: 200, body: { data: { name, policy: present.text } } } : NOTHING;
@@ -200,14 +217,10 @@ class Node {
   }
 }
 
-function role(
-  roles: Map<string, Record<string, unknown>>,
-  method: string,
-  name: string,
-  body: Record<string, unknown>,
-): Reply {
-  if (method === 'GET') return roles.has(name) ? { status: 200, body: { data: roles.get(name) } } : NOTHING;
-  if (method === 'DELETE') roles.delete(name);
-  else roles.set(name, { ...roles.get(name), ...body });
-  return { status: 204 };
+function exactly(rules: readonly AclRule[], path: string): boolean {
+  return allowed(
+    rules.filter((rule) => !/[+*]/.test(rule.path)),
+    path,
+    'list',
+  );
 }

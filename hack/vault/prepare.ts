@@ -1,6 +1,11 @@
-/** What an administrator sets up once on a Vault or OpenBao, done with a root token: the roles and policies of this product. */
+/** Prepares a Vault or OpenBao for the tests as an administrator would: with the shipped steps and a root token. */
 import { request } from 'undici';
-import { operatorPolicy, runnerPolicy, SESSION_TOKEN_ROLE, tenantPolicy } from '../../config/secrets/vault-policies.ts';
+import {
+  prepareLogins as loginSteps,
+  type Preparation,
+  type PreparationStep,
+  prepareTokens as tokenSteps,
+} from '../../config/secrets/vault-prepare.ts';
 
 export interface VaultAdministrator {
   url: string;
@@ -8,9 +13,11 @@ export interface VaultAdministrator {
   mount: string;
 }
 
+const FACTS = { authMount: 'kubernetes', audience: 'vault', systemNamespace: 'gsv-system' };
+
 /** @throws Error with status and path when the server refuses */
 export async function asAdministrator(
-  { url, token }: VaultAdministrator,
+  { url, token }: Pick<VaultAdministrator, 'url' | 'token'>,
   method: 'GET' | 'POST' | 'DELETE',
   path: string,
   body?: Record<string, unknown>,
@@ -27,33 +34,25 @@ export async function asAdministrator(
 
 /** Policies `gsv-operator` and `gsv-runner`, and the token role of sessions. */
 export async function prepareVault(vault: VaultAdministrator): Promise<void> {
-  await asAdministrator(vault, 'POST', 'sys/policies/acl/gsv-operator', { policy: operatorPolicy(vault.mount) });
-  await asAdministrator(vault, 'POST', 'sys/policies/acl/gsv-runner', { policy: runnerPolicy(vault.mount) });
-  await asAdministrator(vault, 'POST', `auth/token/roles/${SESSION_TOKEN_ROLE}`, {
-    allowed_policies_glob: ['gsv-i-*'],
-    orphan: true,
-    renewable: false,
-    token_no_default_policy: true,
-    // A session outlives no run: the longest a contract may ask for is below this.
-    token_explicit_max_ttl: '15m',
-  });
+  await write(vault, tokenSteps({ ...FACTS, mount: vault.mount }));
 }
 
-/** Kubernetes logins of operator, runner and the workload namespaces; the auth method is already mounted. */
+/** Where Kubernetes logins are served, roles can be written: mounts the method on a server that lacks it. */
+export async function mountKubernetes(vault: VaultAdministrator): Promise<void> {
+  const mounted = await asAdministrator(vault, 'GET', 'sys/auth');
+  const mounts = (mounted.data ?? mounted) as Record<string, unknown>;
+  if (mounts['kubernetes/'] === undefined)
+    await asAdministrator(vault, 'POST', 'sys/auth/kubernetes', { type: 'kubernetes' });
+}
+
+/** Kubernetes logins of operator, runner and the policy of workload namespaces; the method is mounted. */
 export async function prepareLogins(vault: VaultAdministrator, accessor: string): Promise<void> {
-  await asAdministrator(vault, 'POST', 'sys/policies/acl/gsv-tenant', { policy: tenantPolicy(vault.mount, accessor) });
-  const bind = (role: string, namespace: string, policy: string): Promise<unknown> =>
-    asAdministrator(vault, 'POST', `auth/kubernetes/role/${role}`, {
-      bound_service_account_names: [role],
-      bound_service_account_namespaces: [namespace],
-      audience: 'vault',
-      token_policies: [policy],
-      token_ttl: '10m',
-      token_max_ttl: '1h',
-    });
-  await bind('gsv-operator', 'gsv-system', 'gsv-operator');
-  await bind('gsv-runner', 'gsv-system', 'gsv-runner');
-  await bind('gsv-tenant', '*', 'gsv-tenant');
+  const facts: Preparation = { ...FACTS, mount: vault.mount, accessor };
+  await write(vault, loginSteps(facts));
+}
+
+async function write(vault: VaultAdministrator, steps: readonly PreparationStep[]): Promise<void> {
+  for (const { path, body } of steps) await asAdministrator(vault, 'POST', path, body);
 }
 
 /** A token with these policies and no others: what a login of that process would hold. */

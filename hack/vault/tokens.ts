@@ -38,6 +38,11 @@ export class TokenDouble {
     this.#key = key;
   }
 
+  /** `kind` as it stands in the path. */
+  rolesAt(kind: string): Map<string, Body> {
+    return kind === 'token/roles' ? this.roles : this.kubernetesRoles;
+  }
+
   /** Undefined when unknown, revoked or at its end, or when its parent is. */
   find(id: string | undefined): Token | undefined {
     const token = this.#tokens.get(id ?? '');
@@ -46,7 +51,8 @@ export class TokenDouble {
   }
 
   issue(policies: string[], body: Body, aliases: Aliases = {}, parent?: string): Token {
-    const maxMs = seconds(body.explicit_max_ttl ?? body.token_max_ttl, MAX_TTL_SECONDS) * 1000;
+    const limits = [body.explicit_max_ttl, body.token_explicit_max_ttl, body.token_max_ttl];
+    const maxMs = Math.min(...limits.map((limit) => seconds(limit, MAX_TTL_SECONDS))) * 1000;
     const ttlMs = Math.min(seconds(body.ttl ?? body.token_ttl, MAX_TTL_SECONDS) * 1000, maxMs);
     const now = this.#now();
     const token: Token = {
@@ -91,7 +97,7 @@ export class TokenDouble {
   }
 
   create(parent: Token, roleName: string | undefined, body: Body, known: (policy: string) => boolean): Reply {
-    const role = roleName === undefined ? undefined : this.roles.get(roleName);
+    const role = roleName === undefined ? undefined : this.roles.get(roleName.toLowerCase());
     if (roleName !== undefined && !role) return { status: 400, body: { errors: [`Unknown role ${roleName}`] } };
     const wanted = (body.policies ?? parent.policies) as string[];
     const globs = [...list(role?.allowed_policies), ...list(role?.allowed_policies_glob)];
@@ -118,7 +124,7 @@ export class TokenDouble {
 
   /** What Vault asks of the API server by TokenReview is decided here by the signature. */
   async login({ role: name, jwt }: Body): Promise<Reply> {
-    const role = this.kubernetesRoles.get(String(name));
+    const role = this.kubernetesRoles.get(String(name).toLowerCase());
     if (!role) return { status: 400, body: { errors: [`invalid role name "${String(name)}"`] } };
     if (!this.#key) return DENIED;
     let claims: { namespace?: string; serviceaccount?: { name?: string; uid?: string } };
@@ -160,12 +166,12 @@ export class TokenDouble {
   }
 }
 
-function list(value: unknown): string[] {
-  return Array.isArray(value) ? value.map(String) : typeof value === 'string' ? value.split(',') : [];
+export function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : typeof value === 'string' && value !== '' ? value.split(',') : [];
 }
 
 /** `60`, `"60"`, `"60s"`, `"5m"`, `"1h"`. */
-function seconds(value: unknown, fallback: number): number {
+export function seconds(value: unknown, fallback: number): number {
   const [, amount, unit = 's'] = /^(\d+)([smh]?)$/.exec(String(value ?? '')) ?? [];
   if (amount === undefined || Number(amount) === 0) return fallback;
   return Number(amount) * ({ s: 1, m: 60, h: 3600 }[unit] ?? 1);

@@ -1,13 +1,15 @@
-import { type Organization, organizationNamespace, organizationOf } from '../../crds/kinds.ts';
+import { TENANT_POLICY } from '../../config/secrets.ts';
+import { type Organization, organizationNamespace, organizationOf, type Project } from '../../crds/kinds.ts';
 import type { Ports } from '../ports.ts';
 import { workloadNamespace } from '../render/paths.ts';
 import { offeredRuntime } from '../render/profile.ts';
+import { PROJECT_ACCOUNT } from '../render/project.ts';
 import { projectOwns, projectRemoval, renderProject } from '../render/render.ts';
 import { Waiting } from '../runtime/errors.ts';
 import type { Turns } from '../runtime/turns.ts';
 import { reconciler, type Visit } from '../runtime/visit.ts';
 import { trailersOf } from '../steps/commit.ts';
-import { throughGit, throughRender } from '../steps/doors.ts';
+import { throughGit, throughRender, throughSecrets } from '../steps/doors.ts';
 import {
   byNamespace,
   CONCURRENCY,
@@ -41,6 +43,7 @@ export function projectController({ ports, metrics }: ControllerContext, turns: 
         const organization = owningOrganization(visit.key, ports);
         throughRender(() => offeredRuntime({ project: visit.object, platform: ports.platform }));
         await visit.persistFinalizer();
+        await putRole(visit.object, organization, ports);
         visit.status.commit = await visit.check('Committed', 'The Project’s manifests are in Git.', () =>
           commitProject(visit, organization, ports, turns),
         );
@@ -64,6 +67,15 @@ export function projectController({ ports, metrics }: ControllerContext, turns: 
       ];
     },
   };
+}
+
+/** Before the SecretStore that names it is committed: External Secrets reports a store whose login is refused. */
+async function putRole(project: Project, organization: Organization, { secrets }: Ports): Promise<void> {
+  const { name, uid } = project.metadata;
+  const namespace = throughRender(() => workloadNamespace(organization.metadata.name, name, uid));
+  await throughSecrets(() =>
+    secrets.putRole(namespace, { serviceAccount: PROJECT_ACCOUNT, namespace, policies: [TENANT_POLICY] }),
+  );
 }
 
 /** One turn per Organization: its Projects share the AppProject, and a list read earlier must not be written later. */
@@ -91,7 +103,7 @@ async function commitProject(
 }
 
 /** Two commits: what the platform owns goes first, so that nothing is applied to a namespace that is going. */
-async function removeProject(visit: ProjectVisit, { store, git }: Ports, turns: Turns): Promise<void> {
+async function removeProject(visit: ProjectVisit, { store, git, secrets }: Ports, turns: Turns): Promise<void> {
   const project = visit.object;
   const { name, uid } = project.metadata;
   const org = organizationOf(visit.key.namespace) ?? '';
@@ -110,4 +122,7 @@ async function removeProject(visit: ProjectVisit, { store, git }: Ports, turns: 
         }),
       ),
     );
+  // Last: as long as the SecretStore is there, its login works and nothing reports an error.
+  const namespace = throughRender(() => workloadNamespace(org, name, uid));
+  await throughSecrets(() => secrets.deleteRole(namespace));
 }

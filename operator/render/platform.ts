@@ -15,8 +15,6 @@ export interface Platform {
     mount: string;
     /** Mount of the kubernetes auth method. */
     authMount: string;
-    /** Role with the policy templated by namespace. */
-    role: string;
     /** Audience of the ServiceAccount token. */
     audience: string;
     /** Base64 PEM, when Vault's certificate is not publicly trusted. */
@@ -59,7 +57,6 @@ export function defaultPlatform(remote: string, branch: string): Platform {
       server: 'https://vault.gsv-system.svc:8200',
       mount: 'secret',
       authMount: 'kubernetes',
-      role: 'gsv-tenant',
       audience: 'vault',
     },
   };

@@ -26,6 +26,9 @@ const TENANT_KINDS: readonly { group: string; kind: string }[] = [
   { group: 'policy', kind: 'PodDisruptionBudget' },
 ];
 
+/** The ServiceAccount with which External Secrets logs in to Vault, under the role of the namespace's name. */
+export const PROJECT_ACCOUNT = 'project-secrets';
+
 /** Name of the AppProject of an Organization. */
 export function appProjectName(organization: string): string {
   return `gsv-org-${organization}`;
@@ -140,14 +143,14 @@ function serviceAccount(input: ProjectInput): Manifest {
   return {
     apiVersion: 'v1',
     kind: 'ServiceAccount',
-    metadata: metadata('project-secrets', target(input), labels, WAVE.foundation),
+    metadata: metadata(PROJECT_ACCOUNT, target(input), labels, WAVE.foundation),
     automountServiceAccountToken: false,
   };
 }
 
 function secretStore(input: ProjectInput): Manifest {
   const { vault } = input.platform;
-  const serviceAccountRef = { name: 'project-secrets', audiences: [vault.audience] };
+  const serviceAccountRef = { name: PROJECT_ACCOUNT, audiences: [vault.audience] };
   return {
     apiVersion: 'external-secrets.io/v1',
     kind: 'SecretStore',
@@ -159,7 +162,7 @@ function secretStore(input: ProjectInput): Manifest {
           path: vault.mount,
           version: 'v2',
           caBundle: vault.caBundle,
-          auth: { kubernetes: { mountPath: vault.authMount, role: vault.role, serviceAccountRef } },
+          auth: { kubernetes: { mountPath: vault.authMount, role: target(input), serviceAccountRef } },
         },
       },
     },

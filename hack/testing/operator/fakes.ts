@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import type { BlobStore } from '../../../config/artifacts.ts';
 import {
   type PolicyRule,
+  type RoleBinding,
   type SecretMetadata,
+  type SecretNames,
   type SecretsAdmin,
   SecretsError,
   type WriteOptions,
@@ -192,7 +194,24 @@ export class FakeProbe implements ProbePort {
 export class FakeSecrets implements SecretsAdmin {
   readonly policies = new Map<string, PolicyRule[]>();
   readonly values = new Map<string, { version: number; data: Record<string, string> }>();
+  readonly roles = new Map<string, RoleBinding>();
   unavailable = false;
+
+  async putRole(name: string, binding: RoleBinding): Promise<void> {
+    this.#require();
+    this.roles.set(name, binding);
+  }
+
+  async deleteRole(name: string): Promise<void> {
+    this.#require();
+    this.roles.delete(name);
+  }
+
+  async names(): Promise<SecretNames> {
+    this.#require();
+    const trees = [...this.values.keys()].map((path) => path.split('/').slice(0, 3).join('/'));
+    return { policies: [...this.policies.keys()], roles: [...this.roles.keys()], trees: [...new Set(trees)] };
+  }
 
   async putPolicy(name: string, rules: PolicyRule[]): Promise<void> {
     this.#require();
