@@ -10,7 +10,7 @@ import { remoteAddress } from './git/remote.ts';
 import { GitWriter } from './git/writer.ts';
 import { startOperator } from './operator.ts';
 import { OrderWorker } from './orders/worker.ts';
-import { defaultPlatform, type Platform } from './render/platform.ts';
+import { platformOf } from './platform.ts';
 import { runnerProbe } from './steps/runner-probe.ts';
 
 /** A visit that waits for a slow remote ends within Git's own limit for one command. Milliseconds. */
@@ -82,18 +82,6 @@ function openDelivery({ delivery, gitRemote, gitBranch }: OperatorSettings): Loc
   if (localPath === undefined)
     throw new SettingsError(['GSV_DELIVERY=local reads GSV_GIT_REMOTE from this machine’s disk: name a path']);
   return new LocalDelivery({ repository: localPath, branch: gitBranch });
-}
-
-/** What the manifests say about this installation. */
-function platformOf(read: OperatorSettings): Platform {
-  const fallback = defaultPlatform(read.gitRemote, read.gitBranch);
-  const { vaultAddr: server, vaultMount: mount, vaultAuthMount: authMount } = read;
-  return {
-    ...fallback,
-    argocdNamespace: read.argocdNamespace,
-    vault: { ...fallback.vault, server, mount, authMount },
-    ...(read.runtimeImage === undefined ? {} : { runtime: { image: read.runtimeImage } }),
-  };
 }
 
 process.exit(await runProcess({ part: 'operator', settings, start, drainMs: DRAIN_MS }));

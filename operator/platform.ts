@@ -12,6 +12,7 @@ export const PLATFORM_SETTINGS = [
   'vaultAuthMount',
   'vaultAudience',
   'vaultCaFile',
+  'runtimeImage',
 ] as const;
 
 type PlatformSettings = WithRequired<Settings<(typeof PLATFORM_SETTINGS)[number]>, 'gitRemote' | 'vaultAddr'>;
@@ -24,7 +25,7 @@ type PlatformSettings = WithRequired<Settings<(typeof PLATFORM_SETTINGS)[number]
  */
 export function platformOf(settings: PlatformSettings): Platform {
   const platform = defaultPlatform(settings.gitRemote, settings.gitBranch);
-  const { vaultCaFile } = settings;
+  const { vaultCaFile, runtimeImage } = settings;
   return {
     ...platform,
     argocdNamespace: settings.argocdNamespace,
@@ -35,6 +36,7 @@ export function platformOf(settings: PlatformSettings): Platform {
       audience: settings.vaultAudience,
       ...(vaultCaFile === undefined ? {} : { caBundle: authorities(vaultCaFile) }),
     },
+    ...(runtimeImage === undefined ? {} : { runtime: { image: runtimeImage } }),
   };
 }
 

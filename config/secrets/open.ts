@@ -13,7 +13,9 @@ export type VaultSettings = Settings<
   | 'vaultJwtFile'
   | 'vaultCaFile'
   | 'vaultMount'
->;
+> &
+  // The runner writes no roles.
+  Partial<Settings<'vaultAudience'>>;
 
 /**
  * Vault as the settings name it; nothing is asked of it yet.
@@ -22,12 +24,13 @@ export type VaultSettings = Settings<
  * @throws SettingsError
  */
 export function openVault(settings: VaultSettings, role: string): VaultSecrets {
-  const { vaultAddr: url, vaultMount: mount, vaultCaFile: caFile } = settings;
+  const { vaultAddr: url, vaultMount: mount, vaultCaFile: caFile, vaultAudience: audience } = settings;
   if (url === undefined) throw new SettingsError(['GSV_VAULT_ADDR is required: where Vault or OpenBao answers']);
   return new VaultSecrets({
     url,
     mount,
     auth: authOf(settings, role),
+    ...(audience === undefined ? {} : { logins: { authMount: settings.vaultAuthMount, audience } }),
     ...(caFile === undefined ? {} : { caFile }),
   });
 }
