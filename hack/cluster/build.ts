@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { CACHE, ETCD_VERSION, KUBERNETES_VERSION, type Program, type Progress } from './versions.ts';
@@ -22,8 +22,12 @@ export interface Recipe {
   /** The module that holds the program. */
   module: string;
   version: string;
-  /** Import path of its `main` package. */
+  /** Import path of its `main` package, or `.` with `sources`. */
   command: string;
+  /** Go files of ours that make up the package. */
+  sources?: readonly string[];
+  /** Lines of `go.mod` instead of those that the module needs by itself. */
+  requirements?: readonly string[];
   /** About how long it takes on two idle cores: for the person who waits. */
   usually: string;
   /** `-X` flags of the linker: what the program answers when it is asked for its version. */
@@ -76,6 +80,7 @@ export async function buildFromModules(
   try {
     progress(`${program} ${recipe.version}: fetching its modules`);
     await writeFile(join(folder, 'go.mod'), await moduleFile(recipe, folder));
+    for (const source of recipe.sources ?? []) await copyFile(source, join(folder, basename(source)));
     await compile(program, recipe, folder, progress);
     await mkdir(cache, { recursive: true });
     const target = join(cache, program);
@@ -99,7 +104,8 @@ async function requireGo(): Promise<void> {
  * folders that are not in the archive. They are published on their own as v0.x.y, so each is
  * replaced by that.
  */
-async function moduleFile({ module, version }: Recipe, folder: string): Promise<string> {
+async function moduleFile({ module, version, requirements }: Recipe, folder: string): Promise<string> {
+  if (requirements !== undefined) return ['module gsv.invalid/build', ...requirements, ''].join('\n');
   const { GoMod } = await download(`${module}@${version}`, folder);
   const published = await readFile(GoMod, 'utf8');
   const part = version.replace(/^v1\./, 'v0.');

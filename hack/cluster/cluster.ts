@@ -1,22 +1,13 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, realpath, rm } from 'node:fs/promises';
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { findBinaries } from './binaries.ts';
 import { type Credentials, credentialsIn, writeKubeconfig } from './credentials.ts';
 import { ProcessGroup, type Running, sweep } from './processes.ts';
+import { freePort, onFreePort, probe, untilReady } from './starting.ts';
 import type { Binaries, Progress } from './versions.ts';
 
-/** On a busy machine the API server has taken a minute. Milliseconds. */
-const READY_TIMEOUT_MS = 180_000;
-const POLL_MS = 100;
-const PROBE_TIMEOUT_MS = 5_000;
-/** A free port may be taken by another before the program binds it. */
-const PORT_TRIES = 3;
 const TEMPORARY = 'gsv-cluster-';
 
 /** Without nodes there is nothing to schedule: these make Namespaces, owners and accounts behave. */
@@ -225,51 +216,4 @@ class ControlPlane {
     await untilReady(controllers, async () => (await probe(account, await readFile(caFile), adminToken)) === 200);
     return controllers;
   }
-}
-
-async function untilReady(program: Running, ready: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + READY_TIMEOUT_MS;
-  while (!(await ready())) {
-    const why = program.ended() ? 'ended at once' : `was not ready after ${READY_TIMEOUT_MS / 1000} s`;
-    if (program.ended() || Date.now() > end) {
-      const last = program.logTail();
-      await program.stop('kill');
-      throw new Error(`${program.name} ${why}:\n${last}`);
-    }
-    await delay(POLL_MS);
-  }
-}
-
-async function onFreePort(start: (port: number) => Promise<void>): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await start(await freePort());
-      return;
-    } catch (error) {
-      const taken = /address already in use/.test((error as Error).message);
-      if (!taken || attempt === PORT_TRIES) throw error;
-    }
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done, fail) => server.once('error', fail).listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
-/** The status that an address answers with; 0 = it does not. */
-function probe(url: string, ca?: Buffer, token?: string): Promise<number> {
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  const send = url.startsWith('https:') ? httpsRequest : httpRequest;
-  return new Promise((done) => {
-    const request = send(url, { headers, ca, timeout: PROBE_TIMEOUT_MS, agent: false }, (response) => {
-      response.resume().once('close', () => done(response.statusCode ?? 0));
-    });
-    request.once('timeout', () => request.destroy());
-    request.once('error', () => done(0));
-    request.end();
-  });
 }
