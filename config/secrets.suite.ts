@@ -91,6 +91,21 @@ export function secretsContract(name: string, open: () => Promise<SecretsAdmin &
       await refused('permission_denied', () => store.writeBuyerSecret(elsewhere, { value: 'x' }));
   });
 
+  promise('destroying old versions leaves the present one, and may be repeated', async () => {
+    await readOnly();
+    for (const value of ['one', 'two', 'three']) await store.write(path('a'), { value });
+    const session = await store.session(instancePolicy(uid), 60);
+    for (let twice = 0; twice < 2; twice += 1) {
+      await store.destroyVersions(path('a'), [1, 2]);
+      assert.equal(await session.read(path('a')), { version: 3, data: { value: 'three' } });
+      assert.is((await store.metadata(path('a')))?.version, 3);
+    }
+    assert.is((await store.write(path('a'), { value: 'four' }, { cas: 3 })).version, 4);
+    await store.destroyVersions(path('absent'), [1]);
+    assert.is(await store.metadata(path('absent')), undefined);
+    await refused('permission_denied', () => store.destroyVersions('t/../platform/a', [1]));
+  });
+
   promise('destroying a tree takes whole segments, and versions begin anew', async () => {
     await store.write(path('a'), { value: 'one' });
     await store.write(path('a'), { value: 'two' });

@@ -63,6 +63,11 @@ export interface SecretsAdmin {
   write(path: string, data: Record<string, string>, options?: WriteOptions): Promise<SecretMetadata>;
   /** Undefined when there is no such secret. Never the value. */
   metadata(path: string): Promise<SecretMetadata | undefined>;
+  /**
+   * Destroys the values of these versions for good; the secret and its other versions stay. Older versions
+   * than the present one only. Versions that are not there, or not any more, are no error.
+   */
+  destroyVersions(path: string, versions: readonly number[]): Promise<void>;
   /** Destroys every secret, with all its versions, at or below `prefix` (whole path segments). */
   destroyTree(prefix: string): Promise<void>;
   /** What there is of ours: sorted names. */

@@ -231,6 +231,11 @@ export const REASONS = {
     'Cure the cause that the message names.',
   ),
   RuntimeNotReady: waiting(['Instance'], 'The runtime does not answer or is starting.', 'See the runner’s log.'),
+  RotationUnproven: waiting(
+    ['Instance'],
+    'A secret has a new version, but a run would still use an earlier one; the earlier one stays valid.',
+    'Nothing: it is looked at again. If it lasts, see External Secrets and the runner.',
+  ),
   ProbeFailed: waiting(['Instance'], 'The runner cannot run the Instance; the message says why.', 'See the message.'),
 
   // Instance: the way down

@@ -120,6 +120,11 @@ export class DevelopmentSecrets implements SecretsAdmin, SecretsBroker {
     return secret && { version: secret.version, updatedTime: secret.updatedTime };
   }
 
+  /** Old versions are never kept here. */
+  async destroyVersions(path: string): Promise<void> {
+    checkPath(path);
+  }
+
   async destroyTree(prefix: string): Promise<void> {
     const root = prefix.replace(/\/$/, '');
     checkPath(root);

@@ -94,6 +94,8 @@ export function operatorPolicy(mount: string, { authMount, audience }: LoginFact
   return [
     stanza(`${mount}/data/t/*`, ['create', 'update']),
     stanza(`${mount}/metadata/t/*`, ['read', 'list', 'delete']),
+    // Versions that a rotation has replaced.
+    stanza(`${mount}/destroy/t/*`, ['update']),
     stanza('sys/policies/acl', ['list']),
     stanza('sys/policies/acl/gsv-i-*', ['create', 'update', 'delete']),
     stanza(`auth/${authMount}/role`, ['list']),

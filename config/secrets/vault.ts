@@ -147,6 +147,13 @@ export class VaultSecrets implements SecretsAdmin, SecretsBroker {
     return found?.readable ? { version: found.version, updatedTime: found.updatedTime } : undefined;
   }
 
+  async destroyVersions(path: string, versions: readonly number[]): Promise<void> {
+    checkVaultPath(path);
+    const body = { versions: [...versions] };
+    const answer = await this.#call({ method: 'POST', path: `${this.#mount}/destroy/${path}`, body });
+    if (answer.status >= 300 && !absent(answer)) throw refusal(answer, `versions of ${path} were not destroyed`);
+  }
+
   async destroyTree(prefix: string): Promise<void> {
     const root = prefix.replace(/\/$/, '');
     checkVaultPath(root);

@@ -90,9 +90,10 @@ interface Obstacle {
 /** Why this Instance cannot run now; undefined when it can. */
 export function obstacle(instance: Instance): Obstacle | undefined {
   const { lifecycle, effective, conditions, contractDigest, version } = instance.status ?? {};
-  if (instance.metadata.deletionTimestamp !== undefined)
+  const removal = instance.metadata.deletionTimestamp !== undefined;
+  if (removal || (lifecycle === 'Terminating' && effective?.state !== 'Terminated'))
     return { code: 'instance_not_ready', reason: 'Terminating', message: 'this Instance is being removed' };
-  if (effective?.state === 'Terminated' || lifecycle === 'Terminated' || lifecycle === 'Terminating')
+  if (effective?.state === 'Terminated' || lifecycle === 'Terminated')
     return {
       code: 'instance_terminated',
       reason: 'Terminated',

@@ -17,6 +17,8 @@ interface Scenario {
   /** Brings the world to where the change begins. */
   before: (world: World) => Promise<void>;
   change: (world: World) => Promise<void>;
+  /** What takes its time also takes it after a crash. Milliseconds. */
+  settleMs?: number;
 }
 
 const ordered = async (world: World) => {
@@ -91,6 +93,15 @@ const SCENARIOS: Scenario[] = [
       await world.advance(600_000);
     },
   },
+  {
+    name: 'rotate',
+    settleMs: 3_600_000,
+    before: ordered,
+    change: async (world) => {
+      await world.annotate({ 'store.gsv.dev/rotate-requested-at': '2026-01-01T00:00:00Z' });
+      await world.advance(1_800_000);
+    },
+  },
   { name: 'delete', before: ordered, change: async (world) => world.delete('Instance', KEY) },
 ];
 
@@ -111,6 +122,12 @@ async function picture(world: World) {
     commits: world.git.commits.map(({ subject }) => subject),
     files: [...world.git.files.keys()].map((path) => path.replace(/-[0-9a-f]{8}(?=\/)/, '')).sort(),
     secrets: [...world.secrets.values].map(([path, { version }]) => `${path.split('/').at(-1)} ${version}`),
+    rotation: status?.rotation && [
+      status.rotation.phase,
+      status.rotation.requestedAt,
+      status.rotation.secrets?.map(({ name, from, to }) => `${name} ${from} ${to}`),
+    ],
+    destroyed: world.secrets.destroyed.map((each) => each.split('/').at(-1)),
     policies: world.secrets.policies.size,
     holds: world.ledger.holds.size,
     voids: world.ledger.voids.length,
@@ -119,7 +136,11 @@ async function picture(world: World) {
 
 type Crash = { at: number; when: 'before' | 'after' };
 
-async function run({ before, change, version }: Scenario, crash?: Crash, sabotage: (world: World) => void = () => {}) {
+async function run(
+  { before, change, version, settleMs = 0 }: Scenario,
+  crash?: Crash,
+  sabotage: (world: World) => void = () => {},
+) {
   const world = await World.open();
   const plan = new CrashPlan();
   try {
@@ -136,7 +157,7 @@ async function run({ before, change, version }: Scenario, crash?: Crash, sabotag
     const effects = [...plan.effects];
     await world.stop();
     await world.start();
-    await world.advance(RECOVERY_MS);
+    await world.advance(RECOVERY_MS + settleMs);
     return { picture: await picture(world), effects, died: plan.dead };
   } finally {
     await world.close();

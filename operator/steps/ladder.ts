@@ -9,6 +9,7 @@ import { commit, declaredObjects, render } from './commit.ts';
 import { type Effective, effectiveState, type Lack, since } from './effective.ts';
 import { type Funding, fund } from './fund.ts';
 import { probe, workload } from './probe.ts';
+import { prove, retire, rotate, untilDueMs } from './rotate.ts';
 import { declaredSecrets, type SecretVersions, secrets } from './secrets.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { sync } from './sync.ts';
@@ -42,11 +43,13 @@ async function reach(visit: InstanceVisit, standing: Standing, ports: Ports): Pr
   const effective = settleOn(visit, standing, funding.lack);
   if (effective.state === 'Terminated') return terminate(visit, ports);
   const delivered = await build(visit, accepted, target, effective, ports);
+  if (effective.state === 'Running')
+    await visit.check('RuntimeReady', 'The runner can run it.', async () => {
+      await workload(delivered, ports.delivery);
+      prove(visit, await probe(target.organization, target.instance, accepted.contractDigest, ports.probe));
+    });
+  await retire(visit, declaredSecrets(accepted), target.workloadNamespace, ports);
   if (effective.state === 'Paused') return rest(visit, effective, standing, funding.lack);
-  await visit.check('RuntimeReady', 'The runner can run it.', async () => {
-    await workload(delivered, ports.delivery);
-    await probe(target.organization, target.instance, accepted.contractDigest, ports.probe);
-  });
   visit.status.lifecycle = 'Active';
   reached(visit, 'ready', ports);
   return undefined;
@@ -79,10 +82,7 @@ async function build(
   { state }: Effective,
   ports: Ports,
 ): Promise<DeliveryTarget> {
-  const versions = await visit.check('SecretsReady', 'Every secret has a value.', () =>
-    secrets(visit, declaredSecrets(accepted), target.workloadNamespace, ports),
-  );
-  noteSecrets(visit, versions);
+  const versions = await keep(visit, accepted, target.workloadNamespace, state, ports);
   reached(visit, 'secretsReady', ports);
   noteKnowledge(visit, accepted);
   const change = render(visit, accepted, versions, state === 'Paused' ? 'Paused' : 'Running', ports);
@@ -97,6 +97,29 @@ async function build(
   visit.fact('Synced', 'True', synced.reason, synced.message);
   reached(visit, 'synced', ports);
   return delivered;
+}
+
+/** `secrets`: all are there, and of those that are to change the next version. What rests proves nothing, so it rotates nothing. */
+async function keep(
+  visit: InstanceVisit,
+  accepted: Accepted,
+  workloadNamespace: string,
+  state: Effective['state'],
+  ports: Ports,
+): Promise<SecretVersions> {
+  const declared = declaredSecrets(accepted);
+  return visit.check('SecretsReady', 'Every secret has a value.', async () => {
+    const present = await secrets(visit, declared, workloadNamespace, ports);
+    if (state !== 'Running') return [...present].map(([name, { version }]) => ({ name, version }));
+    const versions = await rotate(visit, declared, present, workloadNamespace, ports);
+    visit.status.secretVersions = versions.length > 0 ? versions : undefined;
+    soonest(visit, untilDueMs(declared, present, visit.nowMs));
+    return versions;
+  });
+}
+
+function soonest(visit: InstanceVisit, ms: number | undefined): void {
+  if (ms !== undefined) visit.againAfterMs = Math.min(ms, visit.againAfterMs ?? ms);
 }
 
 /** The end of a pause: its workload is gone from the cluster, all else is kept, and Ready says who ends the pause. */
@@ -148,10 +171,6 @@ function bind(visit: InstanceVisit, accepted: Accepted, { publicUrl }: Ports): O
 
 function sentenceOf(funding: Funding): string {
   return funding.by === 'Fulfilment' ? 'A paid unit covers it.' : 'The Wallet covers it.';
-}
-
-function noteSecrets(visit: InstanceVisit, versions: SecretVersions): void {
-  visit.status.secretVersions = versions.length > 0 ? versions : undefined;
 }
 
 function noteKnowledge(visit: InstanceVisit, { contract }: Accepted): void {

@@ -1,5 +1,5 @@
 import type { Delivery, DeliveryTarget } from '../delivery/delivery.ts';
-import type { ProbePort } from '../ports.ts';
+import type { ProbePort, ProbeReply } from '../ports.ts';
 import { Waiting } from '../runtime/errors.ts';
 import { isReason } from './sync.ts';
 
@@ -21,13 +21,13 @@ export async function workload(target: DeliveryTarget, delivery: Delivery): Prom
     : new Waiting(WORKLOAD_RETRY_MS, 'RuntimeNotReady', `${reason}: ${message}`);
 }
 
-/** Second half, `probe`: the runner can load the artifact of this contract and resolve every secret. */
+/** Second half, `probe`: the runner can load the artifact of this contract and resolve every secret. Returns its reply. */
 export async function probe(
   organization: string,
   instance: string,
   contractDigest: string,
   port: ProbePort,
-): Promise<void> {
+): Promise<Extract<ProbeReply, { ok: true }>> {
   const reply = await port.probe(organization, instance);
   if (!reply.ok) {
     const away = reply.code === 'runtime_unavailable' || reply.code === 'runner_unavailable';
@@ -35,4 +35,5 @@ export async function probe(
   }
   if (reply.contractDigest !== contractDigest)
     throw new Waiting(STALE_RETRY_MS, 'ProbeFailed', 'contract_stale: the runner still has another contract.');
+  return reply;
 }

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { instancePolicy, SecretsError, secretPath } from '../../config/secrets.ts';
+import { instancePolicy, type SecretMetadata, SecretsError, secretPath } from '../../config/secrets.ts';
 import type { ContractSecret } from '../../crds/contract.ts';
 import { organizationOf } from '../../crds/kinds.ts';
 import { RUNTIME_KEY } from '../../crds/runtime.ts';
@@ -28,6 +28,9 @@ const RUNTIME_KEY_SECRET: ContractSecret = {
 
 export type SecretVersions = { name: string; version: number }[];
 
+/** Present versions by name, in the order of the contract. */
+export type PresentSecrets = ReadonlyMap<string, SecretMetadata>;
+
 /** The contract's secrets, and under profile Namespace the key of the Instance's own runtime. */
 export function declaredSecrets({ contract, project }: Pick<Accepted, 'contract' | 'project'>): ContractSecret[] {
   return project.spec.runtimeProfile === 'Namespace' ? [...contract.secrets, RUNTIME_KEY_SECRET] : contract.secrets;
@@ -42,39 +45,39 @@ export async function secrets(
   declared: readonly ContractSecret[],
   workloadNamespace: string,
   { secrets: store }: Ports,
-): Promise<SecretVersions> {
+): Promise<PresentSecrets> {
   const { uid } = visit.object.metadata;
   const rules = [{ path: `t/${workloadNamespace}/${uid}/*`, capabilities: ['read' as const] }];
   await throughSecrets(() => store.putPolicy(instancePolicy(uid), rules));
-  const versions: SecretVersions = [];
+  const found = new Map<string, SecretMetadata>();
   const absent: ContractSecret[] = [];
   for (const secret of declared) {
-    const version = await presentVersion(secret, secretPath(workloadNamespace, uid, secret.name), store);
-    if (version === undefined) absent.push(secret);
-    else versions.push({ name: secret.name, version });
+    const present = await presentVersion(secret, secretPath(workloadNamespace, uid, secret.name), store);
+    if (present === undefined) absent.push(secret);
+    else found.set(secret.name, present);
   }
   refuseAbsent(visit, absent);
-  return versions;
+  return found;
 }
 
 async function presentVersion(
   secret: ContractSecret,
   path: string,
   store: Ports['secrets'],
-): Promise<number | undefined> {
+): Promise<SecretMetadata | undefined> {
   const present = await throughSecrets(() => store.metadata(path));
-  if (present !== undefined || secret.source !== 'Generated') return present?.version;
+  if (present !== undefined || secret.source !== 'Generated') return present;
   try {
-    const written = await throughSecrets(() => store.write(path, { value: generate(secret) }, { cas: 0 }));
-    return written.version;
+    return await throughSecrets(() => store.write(path, { value: generate(secret) }, { cas: 0 }));
   } catch (error) {
     // Somebody wrote it between our look and our write; theirs is the value.
     if (!(error instanceof SecretsError)) throw error;
-    return (await throughSecrets(() => store.metadata(path)))?.version;
+    return throughSecrets(() => store.metadata(path));
   }
 }
 
-function generate({ generator }: ContractSecret): string {
+/** A fresh value by the contract's generator. */
+export function generate({ generator }: ContractSecret): string {
   const { length, alphabet } = generator ?? { length: 32, alphabet: 'Alphanumeric' as const };
   const letters = ALPHABETS[alphabet];
   return Array.from({ length }, () => letters[randomInt(letters.length)]).join('');

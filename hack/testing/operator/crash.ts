@@ -6,7 +6,7 @@ type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git' | 'del
 const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
   store: new Set(['create', 'apply', 'applyStatus', 'setFinalizers', 'annotate', 'delete']),
   ledger: new Set(['putWallet', 'closeWallet', 'claimFulfilment', 'voidHold']),
-  secrets: new Set(['putPolicy', 'deletePolicy', 'putRole', 'deleteRole', 'write', 'destroyTree']),
+  secrets: new Set(['putPolicy', 'deletePolicy', 'putRole', 'deleteRole', 'write', 'destroyVersions', 'destroyTree']),
   blobs: new Set(),
   git: new Set(['commit', 'remove', 'claim']),
   delivery: new Set(['refresh']),

@@ -195,7 +195,12 @@ export class FakeSecrets implements SecretsAdmin {
   readonly policies = new Map<string, PolicyRule[]>();
   readonly values = new Map<string, { version: number; data: Record<string, string> }>();
   readonly roles = new Map<string, RoleBinding>();
+  /** `path@version` of each destroyed version, in order. */
+  readonly destroyed: string[] = [];
+  readonly #times = new Map<string, string>();
   unavailable = false;
+  /** RFC 3339 time that writes are stamped with. */
+  now = () => '2026-01-01T00:00:00Z';
 
   async putRole(name: string, binding: RoleBinding): Promise<void> {
     this.#require();
@@ -228,13 +233,22 @@ export class FakeSecrets implements SecretsAdmin {
     const version = this.values.get(path)?.version ?? 0;
     if (cas !== undefined && cas !== version) throw new SecretsError('cas_mismatch', `${path} has version ${version}`);
     this.values.set(path, { version: version + 1, data });
-    return { version: version + 1, updatedTime: '2026-01-01T00:00:00Z' };
+    this.#times.set(path, this.now());
+    return { version: version + 1, updatedTime: this.now() };
   }
 
   async metadata(path: string): Promise<SecretMetadata | undefined> {
     this.#require();
     const present = this.values.get(path);
-    return present && { version: present.version, updatedTime: '2026-01-01T00:00:00Z' };
+    return present && { version: present.version, updatedTime: this.#times.get(path) ?? this.now() };
+  }
+
+  async destroyVersions(path: string, versions: readonly number[]): Promise<void> {
+    this.#require();
+    for (const version of versions) {
+      if (version >= (this.values.get(path)?.version ?? 0)) throw new Error(`${path} is still at ${version}`);
+      if (!this.destroyed.includes(`${path}@${version}`)) this.destroyed.push(`${path}@${version}`);
+    }
   }
 
   async destroyTree(prefix: string): Promise<void> {

@@ -43,8 +43,9 @@ export class World {
     this.probe = new FakeProbe((organization, instance) => ({
       ok: true,
       contractDigest: this.#digestOf(organization, instance),
-      secrets: [],
+      secrets: this.#secretsOf(organization, instance),
     }));
+    this.secrets.now = () => new Date(this.clock.now()).toISOString();
   }
 
   static async open(): Promise<World> {
@@ -107,6 +108,14 @@ export class World {
     const applied = await this.store.apply(kind, { metadata: key, spec }, { fieldManager: 'test' });
     await this.settle();
     return applied;
+  }
+
+  /** Sets the annotations of an Instance, its spec as it is. */
+  async annotate(annotations: Record<string, string>, name = 'claims'): Promise<void> {
+    const key = { namespace: NS, name };
+    const { spec } = await this.instance(name);
+    await this.store.apply('Instance', { metadata: { ...key, annotations }, spec }, { fieldManager: 'test' });
+    await this.settle();
   }
 
   async delete(kind: Kind, key: Key): Promise<void> {
@@ -176,6 +185,15 @@ export class World {
         ...overrides,
       },
     );
+  }
+
+  /** What a run would read now. */
+  #secretsOf(organization: string, name: string): { name: string; version: number }[] {
+    const key = { namespace: organizationNamespace(organization), name };
+    const uid = this.store.watch('Instance').get(key)?.metadata.uid;
+    return [...this.secrets.values]
+      .filter(([path]) => path.split('/')[2] === uid)
+      .map(([path, { version }]) => ({ name: path.split('/')[3] ?? '', version }));
   }
 
   #digestOf(organization: string, name: string): string {
