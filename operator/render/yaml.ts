@@ -12,8 +12,8 @@ export type Manifest = { apiVersion: string; kind: string; metadata: { [key: str
  * easier to trust than a long list of exceptions (`on`, `1e3`, `0o7`, dates, `~` …).
  */
 const PLAIN = /^[A-Za-z][-A-Za-z0-9./]*$/;
-/** The exceptions among plain words: booleans and nulls of YAML 1.1 and 1.2, in any case. */
-const RESERVED = /^(y|n|yes|no|on|off|true|false|null|nan|inf)$/i;
+/** The exceptions among plain words: booleans and nulls of YAML 1.1 and 1.2, and `e0`, which some take for a number. */
+const RESERVED = /^(y|n|yes|no|on|off|true|false|null|nan|inf|e-?[0-9]+)$/i;
 /** What JSON leaves as it is but YAML forbids in a document or takes for a line break. */
 const UNPRINTABLE = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g;
 /** YAML's own limit for a key on one line is 1024. Characters. */
