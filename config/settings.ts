@@ -1,4 +1,5 @@
 import { Secret } from './secret-setting.ts';
+import { imageByDigest, oneOf, port, secret, signingKey, text, url, urlList } from './setting-parsers.ts';
 
 export { Secret } from './secret-setting.ts';
 
@@ -23,51 +24,6 @@ export class SettingsError extends Error {
     this.name = 'SettingsError';
     this.problems = problems;
   }
-}
-
-const text = (value: string): string => value;
-
-function port(value: string): number {
-  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_535) throw new TypeError('must be a port number from 0 to 65535');
-  return Number(value);
-}
-
-function url(value: string): string {
-  if (!URL.canParse(value)) throw new TypeError('must be an absolute URL');
-  return value.replace(/\/$/, '');
-}
-
-function urlList(value: string): string[] {
-  const items = value
-    .split(',')
-    .map((item) => item.trim())
-    .filter(Boolean);
-  for (const item of items)
-    if (!URL.canParse(item)) throw new TypeError('must be a comma-separated list of absolute URLs');
-  return items;
-}
-
-function oneOf<const T extends string>(...choices: T[]): (value: string) => T {
-  return (value) => {
-    const choice = choices.find((candidate) => candidate === value);
-    if (choice === undefined) throw new TypeError(`must be one of ${choices.join(', ')}`);
-    return choice;
-  };
-}
-
-/** A tag can be moved under a running installation; a digest cannot. */
-function imageByDigest(value: string): string {
-  if (!/^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$/.test(value))
-    throw new TypeError('must be an image by digest: registry/name@sha256:<64 hex digits>');
-  return value;
-}
-
-const secret = (value: string): Secret => Secret.of(value);
-
-/** HS256 wants a key as long as its hash: 32 bytes (RFC 7518, section 3.2). */
-function signingKey(value: string): Secret {
-  if (Buffer.byteLength(value) < 32) throw new TypeError('must have at least 32 characters');
-  return Secret.of(value);
 }
 
 const SECRET_PARSERS: ReadonlySet<unknown> = new Set([secret, signingKey]);
