@@ -136,10 +136,19 @@ function settle(type: string, draft: Draft, old: Condition | undefined, generati
     type,
     status: draft.status,
     reason: draft.reason,
-    message: draft.message.slice(0, MESSAGE_LIMIT),
+    message: sentence(draft.message),
     observedGeneration: generation,
     lastTransitionTime: old?.status === draft.status ? old.lastTransitionTime : now,
   };
+}
+
+/** One line that ends as a sentence does: the words of other systems (Git, Argo CD, a parser) come in any shape. */
+function sentence(text: string): string {
+  const line = text
+    .slice(0, MESSAGE_LIMIT - 1)
+    .replace(/\s+/g, ' ')
+    .trim();
+  return /[.!?]["”)]?$/.test(line) ? line : `${line}.`;
 }
 
 /** The condition of a type, if it is there. */

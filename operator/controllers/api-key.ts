@@ -51,7 +51,7 @@ function checkExpiry(visit: Visit<'ApiKey'>): void {
   const { expiresTime } = visit.object.spec;
   if (expiresTime === undefined) return;
   const leftMs = Date.parse(expiresTime) - visit.nowMs;
-  if (leftMs <= 0) throw new Terminal('KeyExpired', `The key expired at ${expiresTime}.`);
+  if (leftMs <= 0) throw new Terminal('KeyExpired', 'The time in spec.expiresTime has passed.');
   visit.againAfterMs = leftMs;
 }
 

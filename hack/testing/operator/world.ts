@@ -11,6 +11,7 @@ import { plainCapability, publishedVersion } from './catalog.ts';
 import { FakeLedger } from './fake-ledger.ts';
 import { FakeBlobs, FakeDelivery, FakeGit, FakeProbe, FakeSecrets } from './fakes.ts';
 import { ManualClock } from './manual-clock.ts';
+import { Watch } from './watchful.ts';
 
 /** Turns of the event loop with nothing to do before the operator counts as settled. */
 const QUIET_TURNS = 6;
@@ -36,6 +37,8 @@ export class World {
   readonly store: EmbeddedStore;
   /** Writes of the operator to the store, newest last. */
   readonly writes: string[] = [];
+  /** Every status that the operator writes obeys the rules of custom resources; else `settle` and `close` reject. */
+  readonly watch = new Watch(() => [...this.secrets.values.values()].flatMap(({ data }) => Object.values(data)));
   #operator: Operator | undefined;
 
   private constructor(store: EmbeddedStore) {
@@ -59,7 +62,7 @@ export class World {
   /** Starts an operator, by default on the world's own doors. */
   async start(wrap: (doors: Doors) => Doors = (doors) => doors): Promise<void> {
     const { ledger, secrets, blobs, git, delivery, probe } = this;
-    const store = counted(this.store, this.writes);
+    const store = counted(this.watch.over(this.store), this.writes);
     const doors = wrap({ store, ledger, secrets, blobs, git, delivery, probe });
     this.#operator = startOperator({
       ...doors,
@@ -86,6 +89,7 @@ export class World {
   async close(): Promise<void> {
     await this.stop();
     await this.store.close();
+    this.watch.assertConforms();
   }
 
   /** Lets everything happen that happens without time passing. */
@@ -98,6 +102,7 @@ export class World {
       // A delay of nothing is due at once.
       if (this.clock.step(0)) quiet = 0;
     }
+    this.watch.assertConforms();
   };
 
   async advance(ms: number): Promise<void> {
@@ -106,6 +111,7 @@ export class World {
 
   async apply<K extends Kind>(kind: K, key: Key, spec: KindMap[K]['spec']): Promise<KindMap[K]> {
     const applied = await this.store.apply(kind, { metadata: key, spec }, { fieldManager: 'test' });
+    this.watch.applied(kind, applied);
     await this.settle();
     return applied;
   }
