@@ -20,6 +20,9 @@ const REVIEWER_TOKEN_SECONDS = 24 * 60 * 60;
 /** A node becomes active, a mount usable, within this time. Milliseconds. */
 const SETTLED_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
+/** What `sys/health` answers with. */
+const ACTIVE = 200;
+const STANDBY = 429;
 
 export interface VaultOptions {
   log: Progress;
@@ -41,11 +44,13 @@ export interface RunningVault {
   mount: string;
   /** Only where one was asked for. */
   standbyUrl?: string;
-  /** Every call is refused until `unseal`. */
+  /** Closes the first node: every call is refused until `unseal`. A standby takes over meanwhile, and keeps it. */
   seal(): Promise<void>;
   unseal(): Promise<void>;
   /** Ends the program and starts it again at the same address, sealed. Needs storage `file`. */
   restart(): Promise<void>;
+  /** Data and log; goes with the server. */
+  folder: string;
   /** The last lines of its log. */
   logTail(): string;
   /** Resident bytes. */
@@ -124,6 +129,7 @@ class VaultServer {
       rootToken: this.#root.token,
       accessor,
       mount: MOUNT,
+      folder: this.#folder,
       ...(standby === undefined ? {} : { standbyUrl: standby }),
       seal: async () => {
         await asAdministrator(this.#root, 'POST', 'sys/seal');
@@ -164,11 +170,7 @@ class VaultServer {
   async #launch(): Promise<void> {
     const running = await this.#group.start('vault', this.#program, this.#args);
     this.#running = running;
-    const nodes = [this.#url, ...(this.#standbyUrl === undefined ? [] : [this.#standbyUrl])];
-    await untilReady(running, async () => {
-      const statuses = await Promise.all(nodes.map((node) => probe(`${node}/v1/sys/health`)));
-      return !statuses.includes(0);
-    });
+    await untilReady(running, async () => !(await this.#health()).includes(0));
   }
 
   /** One key, because nobody else is to hold another part of it. */
@@ -181,14 +183,23 @@ class VaultServer {
     await this.#unseal();
   }
 
-  /** The first node before the second: it is to be the active one. */
+  /** One after the other: the first to be open is the active one, unless another is already. */
   async #unseal(): Promise<void> {
-    await asAdministrator(this.#root, 'POST', 'sys/unseal', { key: this.#key });
-    await settled('the first node is not active', async () => (await probe(`${this.#url}/v1/sys/health`)) === 200);
-    const url = this.#standbyUrl;
-    if (url === undefined) return;
-    await asAdministrator({ ...this.#root, url }, 'POST', 'sys/unseal', { key: this.#key });
-    await settled('the second node is no standby', async () => (await probe(`${url}/v1/sys/health`)) === 429);
+    for (const url of this.#nodes) {
+      await asAdministrator({ ...this.#root, url }, 'POST', 'sys/unseal', { key: this.#key });
+      const open = async (): Promise<boolean> => [ACTIVE, STANDBY].includes(await probe(`${url}/v1/sys/health`));
+      await settled(`${url} is neither active nor standby`, open);
+      const active = async (): Promise<boolean> => (await this.#health()).includes(ACTIVE);
+      await settled('no node is active', active);
+    }
+  }
+
+  get #nodes(): string[] {
+    return [this.#url, ...(this.#standbyUrl === undefined ? [] : [this.#standbyUrl])];
+  }
+
+  #health(): Promise<number[]> {
+    return Promise.all(this.#nodes.map((node) => probe(`${node}/v1/sys/health`)));
   }
 
   /** @returns the accessor of the Kubernetes auth mount */
