@@ -35,12 +35,18 @@ export class KubernetesConnection {
   /**
    * @param file path of a kubeconfig; absent: `KUBECONFIG`, else the one in the home folder, else the
    *   service account of the pod
+   * @param context of that kubeconfig; absent: its current one
    * @throws Error that says what is missing
    */
-  constructor(file?: string) {
+  constructor(file?: string, context?: string) {
     this.#config = new KubeConfig();
     if (file === undefined) this.#config.loadFromDefault();
     else this.#config.loadFromFile(file);
+    if (context !== undefined) {
+      if (this.#config.getContextObject(context) === null)
+        throw new Error(`the kubeconfig has no context ${JSON.stringify(context)}`);
+      this.#config.setCurrentContext(context);
+    }
     const cluster = this.#config.getCurrentCluster();
     if (cluster === null) throw new Error('the kubeconfig names no current cluster: set current-context in it');
     // What client-node falls back to when there is nothing: no cluster of ours.

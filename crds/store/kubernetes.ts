@@ -31,6 +31,8 @@ const MERGE = 'application/merge-patch+json';
 export interface KubernetesStoreOptions {
   /** Path of a kubeconfig. Absent: `KUBECONFIG`, the home folder's, or the pod's service account. */
   kubeConfig?: string;
+  /** Context of it; absent: its current one. */
+  context?: string;
   log?: StoreLog;
   /** 0 up to 1: spreads retries. */
   random?: () => number;
@@ -71,7 +73,7 @@ export class KubernetesStore implements ResourceStore {
   static async open(options: KubernetesStoreOptions = {}): Promise<KubernetesStore> {
     try {
       return new KubernetesStore(
-        new KubernetesApi(new KubernetesConnection(options.kubeConfig), options.random),
+        new KubernetesApi(new KubernetesConnection(options.kubeConfig, options.context), options.random),
         options,
       );
     } catch (cause) {
