@@ -1,9 +1,10 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { remoteFailure } from '../git/errors.ts';
+
 import { GitProgram } from '../git/program.ts';
 import { checkBranch } from '../git/remote.ts';
+import { remoteFailure } from '../git/words.ts';
 
 export interface Source {
   folder: string;
@@ -34,7 +35,7 @@ export async function openSource(source: string): Promise<Source> {
     const named = ref === undefined ? [] : [`--branch=${checkBranch(ref)}`];
     const options = ['--quiet', '--depth=1', '--single-branch', '--no-tags', '--no-recurse-submodules', ...named];
     const outcome = await program.run(['clone', ...options, '--template=', '--end-of-options', address, folder]);
-    if (outcome.code !== 0) throw remoteFailure('fetching the registry', outcome.stderr);
+    if (outcome.code !== 0) throw remoteFailure('fetching the registry', outcome);
     return { folder, close };
   } catch (error) {
     await close();

@@ -1,6 +1,8 @@
 import { GitError } from './errors.ts';
+import type { Written } from './fast-import.ts';
 import type { Fence } from './fence.ts';
 import type { Remote } from './remote.ts';
+import type { Visit } from './visit.ts';
 
 /** The remote branch as last seen, and the only way to move it. */
 export class Branch {
@@ -11,6 +13,7 @@ export class Branch {
   /** Only meaningful while `#known`. */
   #tip: string | undefined;
   #known = false;
+  #visit: Visit | undefined;
 
   constructor(remote: Remote, fence: Fence, onRewritten: () => void) {
     this.#remote = remote;
@@ -18,27 +21,43 @@ export class Branch {
     this.#onRewritten = onRewritten;
   }
 
-  /** The commit to build on; undefined for an empty branch. @throws GitError */
+  /** The commit to build on; undefined for an empty branch. The remote is greeted meanwhile. @throws GitError */
   async base(): Promise<string | undefined> {
     if (!this.#known) await this.synchronise();
+    this.#visit ??= this.#remote.visit();
     return this.#tip;
+  }
+
+  /** Reads the remote without meaning to write. */
+  async look(): Promise<void> {
+    try {
+      await this.synchronise();
+    } finally {
+      this.#leave();
+    }
   }
 
   /** After a failure: what we believe about the remote has to be read again. */
   doubt(): void {
     this.#known = false;
+    this.#leave();
   }
 
   /** Asks the remote whether it still stands at `base`. */
   async standsAt(base: string | undefined): Promise<boolean> {
-    this.#known = (await this.#remote.tip()) === base;
-    return this.#known;
+    try {
+      this.#known = (await (this.#visit ?? this.#remote.visit()).tip()) === base;
+      return this.#known;
+    } finally {
+      this.#leave();
+    }
   }
 
   /** Reads the remote; the epochs of all new commits pass the fence. */
   async synchronise(): Promise<void> {
     const before = this.#tip;
-    const found = await this.#remote.fetch(before);
+    this.#visit ??= this.#remote.visit();
+    const found = await this.#remote.fetch(before, this.#visit);
     this.#fence.look(found ?? { grown: false, epoch: 0 });
     this.#tip = found?.tip;
     this.#known = true;
@@ -49,9 +68,11 @@ export class Branch {
    * Undefined once the remote has the commit; otherwise why somebody else came first. When the answer is
    * lost, the remote itself tells whether the push had arrived.
    */
-  async advance(commit: string): Promise<{ moved: boolean; words: string } | undefined> {
+  async advance({ id: commit, pack }: Written): Promise<{ moved: boolean; words: string } | undefined> {
     const base = this.#tip;
-    const result = await this.#remote.push(commit, base).catch((error: GitError) => error);
+    const visit = this.#visit ?? this.#remote.visit();
+    const result = await visit.push({ commit, base, pack }).catch((error: GitError) => error);
+    this.#leave();
     if (!(result instanceof GitError) && result.done) {
       this.#tip = commit;
       this.#fence.look({ grown: true, epoch: this.#fence.own ?? 0 });
@@ -62,5 +83,17 @@ export class Branch {
     if (!(result instanceof GitError)) return { moved: this.#tip !== base, words: result.words };
     if (this.#tip !== undefined && (await this.#remote.contains(this.#tip, commit))) return undefined;
     throw result;
+  }
+
+  /** Ends its processes. */
+  async close(): Promise<void> {
+    this.#leave();
+    await this.#remote.close();
+  }
+
+  /** Ends the conversation: one that waited would not notice that the remote was moved away. */
+  #leave(): void {
+    this.#visit?.end();
+    this.#visit = undefined;
   }
 }

@@ -26,30 +26,17 @@ export type GitErrorCode =
 /** Raised by everything in `operator/git`. Messages are scrubbed of credentials. */
 export class GitError extends Error {
   readonly code: GitErrorCode;
-  constructor(code: GitErrorCode, message: string, options?: ErrorOptions) {
+  /** The remote's own words, bounded and the same at every attempt, for a condition; empty when it said none. */
+  readonly words: string;
+  constructor(code: GitErrorCode, message: string, { words = '', ...options }: ErrorOptions & { words?: string } = {}) {
     super(redact(message), options);
     this.name = 'GitError';
     this.code = code;
+    this.words = words;
   }
 }
 
 /** A token may stand alone before the `@` of a URL, which `scrubText` alone would leave. */
 export function redact(text: string): string {
   return scrubText(text.replace(/(\w:\/\/)[^\s/@]+@/g, '$1[redacted]@'));
-}
-
-const AUTHENTICATION =
-  /authentication failed|could not read (username|password)|terminal prompts disabled|permission denied \(|invalid (username|credentials)|returned error: 40[13]|access denied/i;
-
-/** Turns the words of a failed remote command into an error. */
-export function remoteFailure(what: string, stderr: string): GitError {
-  const words = stderr
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !line.startsWith('hint:'))
-    .slice(-8)
-    .join('; ');
-  return AUTHENTICATION.test(stderr)
-    ? new GitError('auth_failed', `${what}: the remote refuses the credentials: ${words}`)
-    : new GitError('remote_unreachable', `${what}: ${words || 'no answer'}`);
 }

@@ -1,7 +1,9 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { readFile, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { GitError } from './errors.ts';
+import type { Place } from './history.ts';
 import { OPERATOR } from './identity.ts';
-import type { Repository } from './repository.ts';
 import { type Entry, within } from './tree.ts';
 
 /** The branch inside the local repository that commits are built on; nobody else looks at it. */
@@ -17,6 +19,15 @@ export interface NewCommit {
   /** None: a commit that changes nothing. */
   changes: readonly { owns: readonly string[]; files: ReadonlyMap<string, string> }[];
 }
+
+/** A commit that is on disk. */
+export interface Written {
+  id: string;
+  /** The file with exactly the objects that this process wrote for it. */
+  pack: string | undefined;
+}
+
+let opened = 0;
 
 interface Waiter {
   resolve: (line: string) => void;
@@ -36,14 +47,18 @@ export class FastImport {
   /** What the process itself holds as the branch: building on it needs no re-reading of trees. */
   #tip: string | undefined;
   #turn = 0;
+  /** Where the process notes which pack holds which commit. */
+  readonly #edges: string;
 
-  constructor({ program, gitDirectory }: Repository) {
+  constructor({ program, gitDirectory }: Place) {
+    this.#edges = join(gitDirectory, `packs-of-${process.pid}-${++opened}`);
     this.#child = program.start([
       `--git-dir=${gitDirectory}`,
       'fast-import',
       '--quiet',
       '--force', // Only our own branch is meant: it jumps when the remote was rewritten.
       '--date-format=raw',
+      `--export-pack-edges=${this.#edges}`,
     ]);
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => this.#read(text));
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -74,8 +89,8 @@ export class FastImport {
     return { mode, oid };
   }
 
-  /** Writes a commit and returns its id once it is on disk. */
-  async commit(commit: NewCommit): Promise<string> {
+  /** Writes a commit; it is on disk then. */
+  async commit(commit: NewCommit): Promise<Written> {
     this.#turn += 1;
     const proof = `turn-${this.#turn}`;
     const [id, done] = await Promise.all([
@@ -85,7 +100,7 @@ export class FastImport {
     if (!/^[0-9a-f]{40}$/.test(id)) throw this.#garbled(id);
     if (done !== `progress ${proof}`) throw this.#garbled(done);
     this.#tip = id;
-    return id;
+    return { id, pack: await this.#packOf(id) };
   }
 
   /** Ends the process and waits for it. */
@@ -99,6 +114,14 @@ export class FastImport {
   /** For a process that must not finish what it was given. */
   kill(): void {
     this.#child.kill('SIGKILL');
+  }
+
+  /** `<pack>: <commit>` is the last line that it wrote. */
+  async #packOf(id: string): Promise<string | undefined> {
+    const lines = (await readFile(this.#edges, 'utf8').catch(() => '')).trimEnd().split('\n');
+    await truncate(this.#edges).catch(() => undefined);
+    const [pack, rest] = lines.at(-1)?.split(': ') ?? [];
+    return lines.length === 1 && rest === id ? pack : undefined;
   }
 
   #script({ parent, message, at, changes }: NewCommit): string {

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline';
 import { OPERATOR_EMAIL } from './identity.ts';
 import type { GitProgram } from './program.ts';
+import type { GitReader } from './reader.ts';
 import { parents } from './tree.ts';
 
 /** With more paths than this, matching each against every folder costs more than reading all names. */
@@ -13,6 +14,9 @@ const MAX_RETRIES_READ = 4096;
  * writer that must be stopped is one that runs, and that one reads every commit since the tip it knew.
  */
 const MAX_COMMITS_READ = 4096;
+
+/** Others' commits between two of ours; more of them are worth a process. */
+const MAX_STEPS = 32;
 
 /** Trailer of every commit of a leader. */
 export const EPOCH_TRAILER = 'Gsv-Epoch';
@@ -48,6 +52,33 @@ export async function news(place: Place, ref: string, before: string | undefined
   // Within one side children come before parents. A branch that was only set back has nothing on its side.
   const tip = here[0]?.commit ?? (grown && before !== undefined ? before : await commitAt(place, ref));
   return { tip, grown, epoch: Math.max(0, ...values.map(Number)) };
+}
+
+/**
+ * The same for the usual case, a few commits in a line, without a process of its own; undefined where
+ * there is more to it (a merge, a rewritten branch, a long way).
+ */
+export async function nearNews(reader: GitReader, tip: string, before: string | undefined): Promise<News | undefined> {
+  if (before === undefined) return undefined;
+  let epoch = 0;
+  let at = tip;
+  for (let step = 0; at !== before; step += 1) {
+    const commit = step < MAX_STEPS ? await reader.read(at) : undefined;
+    const { parents = [], epochs = [] } = commit?.type === 'commit' ? parseCommit(commit.content) : {};
+    if (parents.length !== 1) return undefined;
+    epoch = Math.max(epoch, ...epochs);
+    at = parents[0] ?? '';
+  }
+  return { tip, grown: true, epoch };
+}
+
+function parseCommit(content: Buffer): { parents: string[]; epochs: number[] } {
+  const [head = '', ...message] = content.toString('utf8').split('\n\n');
+  const parents = [...head.matchAll(/^parent ([0-9a-f]{40})$/gm)].map((match) => match[1] ?? '');
+  const ours = new RegExp(`^committer .*<${OPERATOR_EMAIL}> \\d+ [+-]\\d{4}$`, 'm').test(head);
+  const trailers = ours ? (message.at(-1) ?? '') : '';
+  const epochs = [...trailers.matchAll(new RegExp(`^${EPOCH_TRAILER}: (\\d{1,15})$`, 'gm'))];
+  return { parents, epochs: epochs.map((match) => Number(match[1])) };
 }
 
 /** The commit that was made in place of `id`, if there is one. */

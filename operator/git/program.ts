@@ -1,11 +1,13 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { childEnvironment } from '../../config/settings.ts';
 import { GitError } from './errors.ts';
 
-/** A remote that is silent for this long is as good as gone. Milliseconds. */
+/** A command that takes this long has a remote that is as good as gone. Milliseconds. */
 const COMMAND_TIMEOUT_MS = 120_000;
+/** Never asks, and notices within a minute that the other side is gone. */
+const SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=3';
 /** More output than any of our commands has; a guard of our memory. Bytes. */
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
@@ -18,12 +20,18 @@ export interface GitProgramOptions {
   config?: readonly (readonly [key: string, value: string])[];
   /** A configuration file of ours, which also the far end of a local remote reads. Absent: none. */
   configFile?: string;
+  /** Object folders of other repositories that our commands may read from, too. */
+  alternates?: readonly string[];
+  /** After this many milliseconds a command is ended. Absent: two minutes. */
+  timeoutMs?: number;
 }
 
 export interface Outcome {
   code: number;
   stdout: string;
   stderr: string;
+  /** It was ended because it took too long. */
+  late: boolean;
 }
 
 /**
@@ -34,12 +42,16 @@ export class GitProgram {
   readonly #program: string;
   readonly #directory: string;
   readonly #environment: Record<string, string>;
+  /** What the other side of a local remote gets: nothing of ours, so that its own hooks and settings are in force. */
+  readonly #farEnvironment: Record<string, string>;
+  readonly timeoutMs: number;
 
   constructor(options: GitProgramOptions) {
     this.#program = options.program ?? 'git';
     this.#directory = options.directory;
     const config = [['core.hooksPath', '/dev/null'], ['gc.auto', '0'], ...(options.config ?? [])] as const;
-    this.#environment = {
+    this.timeoutMs = options.timeoutMs ?? COMMAND_TIMEOUT_MS;
+    this.#farEnvironment = {
       ...childEnvironment(),
       HOME: options.directory,
       LC_ALL: 'C',
@@ -48,16 +60,25 @@ export class GitProgram {
       GIT_TERMINAL_PROMPT: '0',
       GIT_ASKPASS: '',
       SSH_ASKPASS: '',
-      GIT_SSH_COMMAND: 'ssh -o BatchMode=yes',
+      GIT_SSH_COMMAND: SSH,
       GIT_ALLOW_PROTOCOL: 'file:git:http:https:ssh',
       GIT_LITERAL_PATHSPECS: '1',
+    };
+    this.#environment = {
+      ...this.#farEnvironment,
       GIT_NO_REPLACE_OBJECTS: '1',
+      GIT_ALTERNATE_OBJECT_DIRECTORIES: (options.alternates ?? []).map(quoted).join(':'),
       GIT_CONFIG_COUNT: String(config.length),
     };
     for (const [index, [key, value]] of config.entries()) {
       this.#environment[`GIT_CONFIG_KEY_${index}`] = key;
       this.#environment[`GIT_CONFIG_VALUE_${index}`] = value;
     }
+  }
+
+  /** The program that serves a remote on this machine, as our own git would start it. */
+  startFarEnd(args: readonly string[]): ChildProcessWithoutNullStreams {
+    return spawn(this.#program, args, { cwd: this.#directory, env: this.#farEnvironment, stdio: 'pipe' });
   }
 
   /** A long-lived process. The caller listens to `error` and `exit`. */
@@ -67,18 +88,24 @@ export class GitProgram {
 
   /** Runs to the end, whatever the exit code. @throws GitError `git_missing`, `local_failed` (killed, silent, too much output) */
   async run(args: readonly string[], input = ''): Promise<Outcome> {
-    const child = this.start(args);
+    // A group of its own: what hangs is often a grandchild (git-remote-https, ssh) that holds our pipes.
+    const options = { cwd: this.#directory, env: this.#environment, stdio: 'pipe', detached: true } as const;
+    const child = spawn(this.#program, args, options);
     const name = `git ${args.find((arg) => !arg.startsWith('-')) ?? ''}`;
-    const timer = setTimeout(() => child.kill('SIGKILL'), COMMAND_TIMEOUT_MS);
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      killGroup(child);
+    }, this.timeoutMs);
     try {
       const ended = once(child, 'close') as Promise<[number | null, string | null]>;
       child.stdin.on('error', () => undefined); // A command that ends early closes its input; the exit code tells.
       child.stdin.end(input);
       const [stdout, stderr, [code, signal]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
-      if (code === null) throw new GitError('local_failed', `${name} was ended by ${signal ?? 'a signal'}`);
-      return { code, stdout, stderr };
+      if (code === null && !late) throw new GitError('local_failed', `${name} was ended by ${signal ?? 'a signal'}`);
+      return { code: code ?? 1, stdout, stderr, late };
     } catch (error) {
-      child.kill('SIGKILL');
+      killGroup(child);
       throw this.failure(error, name);
     } finally {
       clearTimeout(timer);
@@ -105,6 +132,20 @@ export class GitProgram {
       throw new GitError('local_failed', `git ${args.join(' ')}: ${outcome.stderr.trim() || `exit ${outcome.code}`}`);
     }
     return outcome.stdout;
+  }
+}
+
+/** A path as Git's own files and variables quote one. */
+export function quoted(path: string): string {
+  return `"${path.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
+}
+
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    child.kill('SIGKILL'); // The group is gone already.
   }
 }
 

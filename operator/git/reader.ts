@@ -29,13 +29,16 @@ export class GitReader {
   readonly #gitDirectory: string;
   #session: Session | undefined;
 
-  constructor(repository: string, program?: string) {
+  constructor(repository: string, program?: string | GitProgram) {
     this.#gitDirectory = resolve(repository);
-    this.#program = new GitProgram({
-      directory: '/',
-      config: [['safe.directory', this.#gitDirectory]],
-      ...(program === undefined ? {} : { program }),
-    });
+    this.#program =
+      program instanceof GitProgram
+        ? program
+        : new GitProgram({
+            directory: '/',
+            config: [['safe.directory', this.#gitDirectory]],
+            ...(program === undefined ? {} : { program }),
+          });
   }
 
   /** An object by id or by `revision:path`; undefined when it is not there. @throws GitError */

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { GitRemote } from '../../hack/testing/git-remote.ts';
-import { GitError, type GitErrorCode, remoteFailure } from './errors.ts';
+import { GitError, type GitErrorCode } from './errors.ts';
 import { checkBranch, ensureBareRemote } from './remote.ts';
+import { remoteFailure } from './words.ts';
 import type { Change } from './writer.ts';
 
 const change = (path: string, text: string, more: Partial<Change> = {}): Change => ({
@@ -138,7 +139,11 @@ test('a push that loses the race is tried again on top of the winner', async () 
 test('a push whose answer is lost is found on the remote, not done twice', async () => {
   await using remote = await GitRemote.create();
   const writer = await remote.writer();
-  await remote.hook('post-receive', 'touch cut; kill -9 $PPID');
+  // The ref is written, the report is not: receive-pack dies between the two.
+  await remote.hook(
+    'reference-transaction',
+    'cat >/dev/null; test "$1" = committed || exit 0; touch cut; kill -9 $PPID',
+  );
   const done = await writer.commit(change('a', '1'));
   assert.ok((await stat(join(remote.path, 'cut'))).isFile(), 'the cut happened');
   assert.equal(done, { commit: await remote.git('rev-parse', 'main'), changed: true });
@@ -259,7 +264,7 @@ test('a token in an address is scrubbed from every error', () => {
     ['', 'remote_unreachable'],
   ];
   for (const [stderr, code] of cases) {
-    const error = remoteFailure('pushing', stderr);
+    const error = remoteFailure('pushing', { stderr, late: false });
     assert.is(error.code, code, stderr);
     assert.not.match(error.message, /tok3n/);
   }

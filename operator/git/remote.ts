@@ -1,44 +1,62 @@
 import { access, mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { GitError, redact, remoteFailure } from './errors.ts';
-import { type News, news } from './history.ts';
-import { GitProgram } from './program.ts';
+import { GitError } from './errors.ts';
+import { type News, nearNews, news, type Place } from './history.ts';
+import { GitProgram, type Outcome } from './program.ts';
+import { GitReader } from './reader.ts';
+import { FarVisit, NearVisit, type Visit } from './visit.ts';
+import { remoteFailure } from './words.ts';
 
 /** Where the remote's branch stands in the local repository after a fetch. */
 const TRACKING_REF = 'refs/gsv/remote';
 /** A branch name that is also plain on a command line. */
 const BRANCH = /^[A-Za-z0-9_][-A-Za-z0-9._/]*$/;
-/** Words of a remote for "somebody else was faster"; anything else is a refusal. */
-const RACE =
-  /fetch first|non-fast-forward|stale info|cannot lock ref|failed to (lock|update ref)|incorrect old value|reference already exists/i;
-
 /** Words of our own git for a branch that the remote does not have. */
 const NO_BRANCH = /couldn't find remote ref/;
-
-export type PushResult = { done: true } | { done: false; words: string };
 
 /** The remote repository, seen through a local one. Its address and credentials are configured in `program`. */
 export class Remote {
   readonly #program: GitProgram;
   readonly #gitDirectory: string;
   readonly #branch: string;
+  readonly #localPath: string | undefined;
+  readonly #reader: GitReader;
 
-  constructor(program: GitProgram, gitDirectory: string, branch: string) {
+  constructor({ program, gitDirectory, localPath }: Place & { localPath: string | undefined }, branch: string) {
     this.#program = program;
     this.#gitDirectory = gitDirectory;
+    this.#localPath = localPath;
+    this.#reader = new GitReader(gitDirectory, program);
     this.#branch = `refs/heads/${checkBranch(branch)}`;
   }
 
-  /** The branch's present commit, asked of the remote; undefined when there is no such branch. */
-  async tip(): Promise<string | undefined> {
-    const outcome = await this.#git(['ls-remote', '--quiet', '--end-of-options', 'gsv', this.#branch]);
-    if (outcome.code !== 0) throw remoteFailure('reading the remote', outcome.stderr);
-    const line = outcome.stdout.split('\n').find((row) => row.endsWith(`\t${this.#branch}`));
-    return line?.split('\t')[0];
+  /** Begins to talk: what the visit says about the branch is as fresh as this call. */
+  visit(): Visit {
+    return this.#localPath === undefined
+      ? new FarVisit(this.#branch, (args) => this.#git(args))
+      : new NearVisit(this.#branch, this.#program, this.#gitDirectory, this.#localPath);
   }
 
-  /** Brings the branch here and says what is new since `before`; undefined when there is no such branch. */
-  async fetch(before: string | undefined): Promise<News | undefined> {
+  /** Makes the branch readable here and says what is new since `before`; undefined when there is no such branch. */
+  async fetch(before: string | undefined, visit: Visit): Promise<News | undefined> {
+    // A remote on this machine is read where it is. Nothing is copied, so catching up with others is quick.
+    const tip = this.#localPath === undefined ? await this.#copy() : await visit.tip();
+    if (tip === undefined) return undefined;
+    if (tip !== TRACKING_REF) {
+      const found = await nearNews(this.#reader, tip, before);
+      if (found !== undefined) return found;
+    }
+    const place = { program: this.#program, gitDirectory: this.#gitDirectory };
+    // A repository that was made anew does not know `before` any more.
+    return news(place, tip, before).catch(() => news(place, tip, undefined));
+  }
+
+  /** Ends its process. */
+  async close(): Promise<void> {
+    await this.#reader.close();
+  }
+
+  async #copy(): Promise<string | undefined> {
     const outcome = await this.#git([
       'fetch',
       '--quiet',
@@ -50,33 +68,9 @@ export class Remote {
       'gsv',
       `+${this.#branch}:${TRACKING_REF}`,
     ]);
-    if (outcome.code !== 0) {
-      if (NO_BRANCH.test(outcome.stderr)) return undefined;
-      throw remoteFailure('fetching', outcome.stderr);
-    }
-    const place = { program: this.#program, gitDirectory: this.#gitDirectory };
-    // A repository that was made anew does not know `before` any more.
-    return news(place, TRACKING_REF, before).catch(() => news(place, TRACKING_REF, undefined));
-  }
-
-  /**
-   * The compare-and-swap: puts `commit` on the branch if and only if it still stands at `base`. The lease
-   * never rewrites anything (`commit` descends from `base`); it also notices a branch that was set back.
-   *
-   * @returns `done: false` when somebody else was faster
-   * @throws GitError `rejected` with the remote's words, `remote_unreachable`, `auth_failed`
-   */
-  async push(commit: string, base: string | undefined): Promise<PushResult> {
-    const lease = `--force-with-lease=${this.#branch}:${base ?? ''}`;
-    const refspec = `${commit}:${this.#branch}`;
-    const options = ['--porcelain', '--no-verify', '--no-follow-tags', '--recurse-submodules=no', lease];
-    const outcome = await this.#git(['push', ...options, '--end-of-options', 'gsv', refspec]);
-    if (outcome.code === 0) return { done: true };
-    const refusal = outcome.stdout.split('\n').find((line) => line.startsWith('!'));
-    if (refusal === undefined) throw remoteFailure('pushing', outcome.stderr);
-    const words = redact([refusal.split('\t').at(-1) ?? '', ...remoteWords(outcome.stderr)].join('; '));
-    if (RACE.test(refusal)) return { done: false, words };
-    throw new GitError('rejected', `the remote refuses the push: ${words}`);
+    if (outcome.code === 0) return TRACKING_REF;
+    if (NO_BRANCH.test(outcome.stderr)) return undefined;
+    throw remoteFailure('fetching', outcome);
   }
 
   /** Whether `ancestor` is `commit` or lies behind it. Both must be here. */
@@ -85,17 +79,13 @@ export class Remote {
     return outcome.code === 0;
   }
 
-  #git(args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-    return this.#program.run([`--git-dir=${this.#gitDirectory}`, ...args]);
+  async #git(args: readonly string[]): Promise<Outcome> {
+    const outcome = await this.#program.run([`--git-dir=${this.#gitDirectory}`, ...args]);
+    // A lock or file of our own repository: not the remote's fault, and repaired.
+    if (outcome.code !== 0 && outcome.stderr.includes(this.#gitDirectory))
+      throw new GitError('local_failed', `git ${args[0]}: ${outcome.stderr.trim()}`);
+    return outcome;
   }
-}
-
-function remoteWords(stderr: string): string[] {
-  return stderr
-    .split('\n')
-    .filter((line) => line.startsWith('remote:'))
-    .map((line) => line.slice('remote:'.length).trim())
-    .filter(Boolean);
 }
 
 /** @throws GitError `path_refused` */

@@ -1,19 +1,25 @@
 import { mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { GitProgram } from './program.ts';
+import { GitProgram, quoted } from './program.ts';
 import { remoteAddress } from './remote.ts';
+
+/** An HTTP remote that sends nothing for this long is given up. Seconds. */
+const SILENCE_S = 60;
 
 export interface RepositoryOptions {
   directory: string;
   remote: string;
   credentialsFile?: string;
   program?: string;
+  timeoutMs?: number;
 }
 
 /** The writer's local bare repository: a cache of objects, rebuilt from the remote whenever it is lost. */
 export class Repository {
   readonly program: GitProgram;
   readonly gitDirectory: string;
+  /** Where the remote is on this machine; undefined for one that is not. */
+  readonly localPath: string | undefined;
 
   readonly #remote: string;
 
@@ -21,6 +27,7 @@ export class Repository {
     this.program = program;
     this.gitDirectory = gitDirectory;
     this.#remote = remote;
+    this.localPath = remoteAddress(remote).localPath;
   }
 
   /** @throws GitError `git_missing`, `local_failed` */
@@ -43,7 +50,7 @@ export class Repository {
       return;
     }
     for (const entry of await readdir(this.gitDirectory, { recursive: true })) {
-      if (/\.lock$|(^|\/)tmp_(pack|idx|obj)_[^/]*$|^fast_import_crash_/.test(entry)) {
+      if (/\.lock$|(^|\/)tmp_(pack|idx|obj)_[^/]*$|^fast_import_crash_|^packs-of-/.test(entry)) {
         await rm(join(this.gitDirectory, entry), { force: true });
       }
     }
@@ -69,12 +76,20 @@ export class Repository {
  */
 function isolatedProgram(options: RepositoryOptions, gitDirectory: string): GitProgram {
   const credentials = options.credentialsFile === undefined ? [] : [credentialHelper(resolve(options.credentialsFile))];
+  const { url, localPath } = remoteAddress(options.remote);
   return new GitProgram({
     directory: dirname(gitDirectory),
     configFile: configFile(gitDirectory),
+    // What a remote on this machine has need not be copied to be read.
+    alternates: localPath === undefined ? [] : [join(localPath, 'objects')],
     ...(options.program === undefined ? {} : { program: options.program }),
+    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     config: [
-      ['remote.gsv.url', remoteAddress(options.remote).url],
+      ['remote.gsv.url', url],
+      // Each commit stays one pack, as it is sent; small ones are merged by the repack.
+      ['fastimport.unpackLimit', '0'],
+      ['http.lowSpeedLimit', '1'],
+      ['http.lowSpeedTime', String(SILENCE_S)],
       // Everything here can be fetched again; waiting for the disk would buy nothing.
       ['core.fsync', 'none'],
       ['credential.helper', ''],
@@ -97,8 +112,4 @@ async function safeDirectories(gitDirectory: string, remote: string): Promise<st
 /** Git hands the helper to a shell: single quotes keep the path one word. */
 function credentialHelper(file: string): readonly [string, string] {
   return ['credential.helper', `store --file='${file.replaceAll("'", `'\\''`)}'`];
-}
-
-function quoted(path: string): string {
-  return `"${path.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Branch } from './branch.ts';
 import { type Change, commitMessage, type Prepared, prepare, takeBatch } from './change.ts';
 import { GitError } from './errors.ts';
-import { FastImport } from './fast-import.ts';
+import { FastImport, type Written } from './fast-import.ts';
 import { Fence } from './fence.ts';
 import { lastCommits, retryOf } from './history.ts';
 import { checkBranch, Remote } from './remote.ts';
@@ -51,6 +51,8 @@ export interface GitWriterOptions {
   program?: string;
   /** After so many commits the local repository is repacked. Absent: 200. */
   commitsPerRepack?: number;
+  /** After this many milliseconds a command or a conversation with the remote is given up. Absent: two minutes. */
+  timeoutMs?: number;
   /** Told once, when a leader with a higher epoch is seen on the branch. */
   onSuperseded?: (error: GitError) => void;
 }
@@ -69,7 +71,7 @@ interface Claim {
 
 /** What one attempt built on a base; `commit` is absent when the base has everything already. */
 interface Attempt {
-  commit: string | undefined;
+  commit: Written | undefined;
   /** Answers the callers, once the remote is known to have it. */
   settle: () => Promise<void> | void;
 }
@@ -104,7 +106,7 @@ export class GitWriter {
     this.#options = options;
     this.#repository = repository;
     this.#fence = new Fence(options.onSuperseded);
-    const remote = new Remote(repository.program, repository.gitDirectory, options.branch);
+    const remote = new Remote(repository, options.branch);
     this.#branch = new Branch(remote, this.#fence, () => this.#remembered.clear());
   }
 
@@ -112,8 +114,13 @@ export class GitWriter {
   static async open(options: GitWriterOptions): Promise<GitWriter> {
     checkBranch(options.branch);
     const writer = new GitWriter(options, await Repository.open(options));
-    await writer.#repairing(() => writer.#branch.synchronise());
-    return writer;
+    try {
+      await writer.#repairing(() => writer.#branch.look());
+      return writer;
+    } catch (error) {
+      await writer.close();
+      throw error;
+    }
   }
 
   /**
@@ -163,6 +170,7 @@ export class GitWriter {
       reject(new GitError('closed', 'the Git writer is closed'));
     await this.#running;
     await this.#importer?.close();
+    await this.#branch.close();
   }
 
   async #run(): Promise<void> {
@@ -192,6 +200,7 @@ export class GitWriter {
         ),
       );
     } catch (error) {
+      this.#branch.doubt();
       reject(error);
     }
   }
@@ -253,7 +262,7 @@ export class GitWriter {
     return {
       commit,
       settle: async () => {
-        for (const waiting of writes) this.#answer(waiting, commit ?? NO_COMMIT, true);
+        for (const waiting of writes) this.#answer(waiting, commit?.id ?? NO_COMMIT, true);
         await this.#answerUnchanged(unchanged, base);
       },
     };
@@ -314,7 +323,7 @@ export class GitWriter {
     named: readonly Pick<Change, 'subject' | 'trailers' | 'force'>[],
     changes: readonly Prepared[],
     parent: string | undefined,
-  ): Promise<string> {
+  ): Promise<Written> {
     const at = this.#options.clock();
     this.#commits += 1;
     const message = commitMessage(named, this.#fence.own);
