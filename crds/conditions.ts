@@ -31,6 +31,11 @@ export const CONDITION_TYPES = {
     meaning: 'The manifests are in Git.',
   },
   Synced: { polarity: 'Normal', kinds: ['Instance'], meaning: 'The delivery has applied the commit.' },
+  RemovalForced: {
+    polarity: 'Abnormal',
+    kinds: ['Organization', 'Project', 'Instance'],
+    meaning: 'Somebody broke the glass: a step of the removal is not waited for.',
+  },
   RuntimeReady: { polarity: 'Normal', kinds: ['Instance'], meaning: 'The runner can run the Instance.' },
 } as const satisfies Record<string, ConditionTypeInfo>;
 

@@ -70,6 +70,8 @@ export interface ApplicationStatus {
   sync?: { status?: 'Synced' | 'OutOfSync' | 'Unknown'; revision?: string };
   health?: { status?: string; message?: string };
   reconciledAt?: string;
+  /** Operations that succeeded, the last one at the end; older ones are dropped. */
+  history?: { revision?: string }[];
   operationState?: {
     phase?: 'Running' | 'Failed' | 'Error' | 'Succeeded' | 'Terminating';
     message?: string;

@@ -225,10 +225,86 @@ export const REASONS = {
   CommitNotFound: waiting(['Instance'], 'The branch does not contain the commit.', 'See who rewrote the branch.'),
   ManifestsMissing: waiting(['Instance'], 'The commit lacks manifests of the Instance.', 'See who removed them.'),
   ManifestInvalid: waiting(['Instance'], 'A manifest of the commit may not be applied.', 'See the message for which.'),
+  ArgoCdSynced: info(['Instance'], 'Argo CD has applied the commit and the objects are as it says.', NOTHING),
+  ArgoCdMissing: waiting(['Instance'], 'The cluster has no Argo CD.', 'Install it, or set GSV_DELIVERY.'),
+  RootApplicationMissing: waiting(
+    ['Instance'],
+    'The root Application of the Organization does not exist, so nothing creates the Project’s.',
+    'Apply kustomize/components/argocd.',
+  ),
+  ApplicationMissing: waiting(
+    ['Instance'],
+    'The root Application has not created the Project’s Application yet.',
+    'Nothing; if it lasts, look at the root Application.',
+  ),
+  ApplicationTerminating: waiting(
+    ['Instance'],
+    'The Project’s Application is being deleted, though the Project is there.',
+    'See who deleted it; the root creates it anew.',
+  ),
+  AppProjectMissing: waiting(
+    ['Instance'],
+    'The Application names an AppProject that does not exist.',
+    'Nothing: the root creates it, and a refresh is asked for.',
+  ),
+  ComparisonError: waiting(
+    ['Instance', 'Project'],
+    'Argo CD cannot read the manifests; the message has its words. Nothing of the Project is applied meanwhile.',
+    'Correct or remove the file that the message names; a foreign commit put it there.',
+  ),
+  InvalidSpecError: waiting(
+    ['Instance', 'Project'],
+    'Argo CD refuses the Application itself.',
+    'See the message; the root Application restores what was changed by hand.',
+  ),
+  DeletionError: waiting(
+    ['Instance', 'Project'],
+    'Argo CD cannot delete an Application; the message has its words.',
+    'Cure what it names. Last resort: docs/delivery.md, break glass.',
+  ),
+  ApplicationError: waiting(
+    ['Instance', 'Project'],
+    'Argo CD reports another error of the Application.',
+    'See the message.',
+  ),
+  SyncError: waiting(['Instance', 'Project', 'Organization'], 'Argo CD could not apply an object.', 'See the message.'),
+  KindMissing: waiting(
+    ['Instance', 'Project', 'Organization'],
+    'The cluster does not know a kind of the manifests.',
+    'Install the operator that brings the CRD, e.g. External Secrets.',
+  ),
+  SecretStoreNotReady: waiting(
+    ['Instance'],
+    'The Project’s SecretStore does not work, so nothing after it is applied.',
+    'See the SecretStore in the workload namespace: address, role, certificate of Vault.',
+  ),
   RetriesExhausted: waiting(
     ['Instance'],
     'The delivery has given the commit up; the same manifests are committed anew, each time after a longer pause.',
     'Cure the cause that the message names.',
+  ),
+  WorkloadMissing: waiting(['Instance'], 'An object that was applied is not there.', 'See who deletes it.'),
+  SecretSyncPending: waiting(
+    ['Instance'],
+    'External Secrets has not brought the present secret versions yet.',
+    'Nothing; if it lasts, look at the ExternalSecret.',
+  ),
+  SecretSyncedError: waiting(
+    ['Instance'],
+    'External Secrets cannot read a secret; the message has its words.',
+    'See the ExternalSecret and the policy of its role in Vault.',
+  ),
+  RolloutPending: waiting(['Instance'], 'The pods of the runtime are starting.', NOTHING),
+  ScaledToZero: waiting(['Instance'], 'The Deployment has 0 replicas.', 'See who scaled it.'),
+  ReplicaFailure: waiting(
+    ['Instance'],
+    'Kubernetes refuses the pods: quota, Pod Security or admission; the message has its words.',
+    'Raise `spec.quota` of the Project, or correct what is refused.',
+  ),
+  ProgressDeadlineExceeded: waiting(
+    ['Instance'],
+    'The pods did not become ready in time.',
+    'See the pods in the workload namespace.',
   ),
   RuntimeNotReady: waiting(['Instance'], 'The runtime does not answer or is starting.', 'See the runner’s log.'),
   RotationUnproven: waiting(
@@ -250,8 +326,23 @@ export const REASONS = {
     'Delete it, and write a new Instance to go on.',
   ),
   Terminating: waiting(['Instance', 'Project'], 'The removal is under way.', NOTHING),
+  ApplicationRemains: waiting(
+    ['Project'],
+    'The Project’s Application is not gone yet; it first removes what it has applied.',
+    'See what its finalizer waits for. Last resort: docs/delivery.md, break glass.',
+  ),
+  NamespaceRemains: waiting(
+    ['Project'],
+    'The workload namespace is not gone yet; the message has the words of Kubernetes.',
+    'Remove what holds it.',
+  ),
+  RemovalForced: waiting(
+    ['Organization', 'Project', 'Instance'],
+    'By an annotation a step of the removal is not waited for: what it watches may be left behind.',
+    'Look for what was left behind and remove it by hand.',
+  ),
   WorkloadRemains: waiting(
-    ['Instance', 'Project'],
+    ['Organization', 'Instance', 'Project'],
     'Objects of the workload still exist after the removal was committed.',
     'See what keeps them; the removal goes on by itself.',
   ),

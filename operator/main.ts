@@ -5,6 +5,8 @@ import { openVault } from '../config/secrets/open.ts';
 import { loadSettings, SettingsError, settingsOf } from '../config/settings.ts';
 import { KubernetesStore } from '../crds/store/kubernetes.ts';
 import { LedgerClient } from '../ledger/client.ts';
+import { ArgoDelivery } from './delivery/argocd/delivery.ts';
+import type { Delivery } from './delivery/delivery.ts';
 import { LocalDelivery } from './delivery/local.ts';
 import { remoteAddress } from './git/remote.ts';
 import { GitWriter } from './git/writer.ts';
@@ -41,7 +43,7 @@ function settings() {
 async function start(read: OperatorSettings, { log, registry }: Frame): Promise<Service> {
   const secrets = openVault(read, 'gsv-operator');
   const blobs = blobStoreOf(read);
-  const delivery = openDelivery(read);
+  const openDelivery = deliveryOf(read);
   const store = await KubernetesStore.open({ log });
   const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });
   const git = await GitWriter.open({
@@ -51,6 +53,7 @@ async function start(read: OperatorSettings, { log, registry }: Frame): Promise<
     clock: () => new Date(),
     ...(read.gitCredentialsFile === undefined ? {} : { credentialsFile: read.gitCredentialsFile }),
   });
+  const delivery = openDelivery(store, git);
   const operator = startOperator({
     store,
     ledger,
@@ -75,13 +78,19 @@ async function start(read: OperatorSettings, { log, registry }: Frame): Promise<
   };
 }
 
-/** @throws SettingsError */
-function openDelivery({ delivery, gitRemote, gitBranch }: OperatorSettings): LocalDelivery {
+/**
+ * Refuses bad settings before anything is opened; Argo CD is read through the store that is opened later.
+ *
+ * @throws SettingsError
+ */
+function deliveryOf({ delivery, gitRemote, gitBranch, argocdNamespace }: OperatorSettings) {
+  if (delivery === 'argocd')
+    return (store: KubernetesStore, history: GitWriter): Delivery & { close(): Promise<void> } =>
+      new ArgoDelivery({ store, history, namespace: argocdNamespace, now: () => Date.now() });
   const { localPath } = remoteAddress(gitRemote);
-  if (delivery === 'argocd') throw new SettingsError(['GSV_DELIVERY=argocd is not offered by this version']);
   if (localPath === undefined)
     throw new SettingsError(['GSV_DELIVERY=local reads GSV_GIT_REMOTE from this machine’s disk: name a path']);
-  return new LocalDelivery({ repository: localPath, branch: gitBranch });
+  return () => new LocalDelivery({ repository: localPath, branch: gitBranch });
 }
 
 process.exit(await runProcess({ part: 'operator', settings, start, drainMs: DRAIN_MS }));

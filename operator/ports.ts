@@ -21,7 +21,7 @@ export type LedgerPort = Pick<
   | 'events'
 >;
 
-export type GitPort = Pick<GitWriter, 'commit' | 'remove' | 'claim'>;
+export type GitPort = Pick<GitWriter, 'commit' | 'remove' | 'claim' | 'contains'>;
 
 /** What the runner says about an Instance it was asked to try. */
 export type ProbeReply =

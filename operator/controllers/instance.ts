@@ -1,5 +1,8 @@
+import { isReady } from '../../crds/conditions.ts';
 import { organizationNamespace } from '../../crds/kinds.ts';
+import { parseKey } from '../../crds/store.ts';
 import type { DeliveryEvent } from '../delivery/delivery.ts';
+import type { Ports } from '../ports.ts';
 import { ReferenceIndex } from '../runtime/source.ts';
 import { reconciler } from '../runtime/visit.ts';
 import type { InstanceVisit } from '../steps/accept.ts';
@@ -51,7 +54,7 @@ export function instanceController({ ports, metrics }: ControllerContext, feed: 
           return offering === undefined ? [] : wake(reference.offering(offering));
         }),
         ports.delivery.onChange((event) => {
-          for (const key of wokenBy(event, index)) add(key);
+          for (const key of wokenBy(event, index, store)) add(key);
         }),
         feed.onFirstReceipt((uid) => wake(reference.uid(uid)).forEach(add)),
         feed.onWallet((key) => wake(reference.wallet(key)).forEach(add)),
@@ -60,11 +63,17 @@ export function instanceController({ ports, metrics }: ControllerContext, feed: 
   };
 }
 
-/** Whom a change of what was delivered concerns. */
-function wokenBy(event: DeliveryEvent, index: ReferenceIndex<'Instance'>): readonly string[] {
+/** Whom a change of what was delivered concerns: of a whole Project mostly those that wait for something. */
+function wokenBy(event: DeliveryEvent, index: ReferenceIndex<'Instance'>, store: Ports['store']): readonly string[] {
   if ('instanceUid' in event) return index.referring(reference.uid(event.instanceUid));
-  const { organization, project } = event;
-  return index.referring(reference.project({ namespace: organizationNamespace(organization), name: project }));
+  const { organization, project, everybody } = event;
+  const keys = index.referring(reference.project({ namespace: organizationNamespace(organization), name: project }));
+  if (everybody) return keys;
+  const cache = store.watch('Instance');
+  return keys.filter((key) => {
+    const instance = cache.get(parseKey(key));
+    return instance === undefined || !isReady(instance);
+  });
 }
 
 function noteFirstResult(visit: InstanceVisit, feed: LedgerFeed): void {

@@ -8,6 +8,7 @@ import type { Turns } from '../runtime/turns.ts';
 import { reconciler, type Visit } from '../runtime/visit.ts';
 import { trailersOf } from '../steps/commit.ts';
 import { throughGit, throughRender } from '../steps/doors.ts';
+import { removed } from '../steps/removed.ts';
 import { CONCURRENCY, type ControllerContext, type Definition, finalizerOf, onGone, own } from './definition.ts';
 
 type OrganizationVisit = Visit<'Organization'>;
@@ -89,14 +90,14 @@ async function createNamespace(name: string, uid: string, store: Ports['store'])
 /** Destinations of the AppProject are the Organization's Projects; the list is read live, in the Organization's turn. */
 async function commitOrganization(
   visit: OrganizationVisit,
-  { store, git, platform }: Ports,
+  { store, git, delivery, platform }: Ports,
   turns: Turns,
 ): Promise<void> {
   const organization = visit.object;
   await turns.run(organization.metadata.name, async () => {
     const projects = await store.list('Project', { namespace: organizationNamespace(organization.metadata.name) });
     const files = throughRender(() => renderOrganization({ organization, projects, platform }));
-    await throughGit(() =>
+    const { commit } = await throughGit(() =>
       git.commit({
         owns: organizationOwns({ organization }),
         files,
@@ -104,6 +105,7 @@ async function commitOrganization(
         trailers: trailersOf('Organization', organization.metadata, files),
       }),
     );
+    await delivery.refresh({ organization: organization.metadata.name, commit });
   });
 }
 
@@ -113,7 +115,7 @@ async function removeOrganization(visit: OrganizationVisit, ports: Ports, turns:
   const { name, uid } = organization.metadata;
   const namespace = organizationNamespace(name);
   await refuseWithChildren(namespace, store);
-  await turns.run(name, () =>
+  const { commit } = await turns.run(name, () =>
     throughGit(() =>
       git.remove({
         owns: throughRender(() => organizationOwns({ organization })),
@@ -122,6 +124,7 @@ async function removeOrganization(visit: OrganizationVisit, ports: Ports, turns:
       }),
     ),
   );
+  await removed('appproject', visit, { organization: name, commit }, ports);
   const present = await store.get('Namespace', { name: namespace });
   if (present?.metadata.labels?.[ORGANIZATION_UID_LABEL] !== uid) return;
   await store.delete('Namespace', { name: namespace }, { uid: present.metadata.uid });

@@ -1,5 +1,6 @@
 import { TENANT_POLICY } from '../../config/secrets.ts';
 import { type Organization, organizationNamespace, organizationOf, type Project } from '../../crds/kinds.ts';
+import { keyText } from '../../crds/store.ts';
 import type { Ports } from '../ports.ts';
 import { workloadNamespace } from '../render/paths.ts';
 import { offeredRuntime } from '../render/profile.ts';
@@ -10,6 +11,7 @@ import type { Turns } from '../runtime/turns.ts';
 import { reconciler, type Visit } from '../runtime/visit.ts';
 import { trailersOf } from '../steps/commit.ts';
 import { throughGit, throughRender, throughSecrets } from '../steps/doors.ts';
+import { removed } from '../steps/removed.ts';
 import {
   byNamespace,
   CONCURRENCY,
@@ -61,6 +63,10 @@ export function projectController({ ports, metrics }: ControllerContext, turns: 
       return [
         index.close,
         own(store, 'Project', add),
+        ports.delivery.onChange((event) => {
+          if ('project' in event)
+            add(keyText({ namespace: organizationNamespace(event.organization), name: event.project }));
+        }),
         dependency(store, 'Organization', add, ({ name }) => index.referring(organizationNamespace(name))),
         // A Project that is going waits for its Instances to have gone.
         onGone(store, 'Instance', wake),
@@ -82,7 +88,7 @@ async function putRole(project: Project, organization: Organization, { secrets }
 async function commitProject(
   visit: ProjectVisit,
   organization: Organization,
-  { store, git, platform }: Ports,
+  { store, git, delivery, platform }: Ports,
   turns: Turns,
 ): Promise<string> {
   const project = visit.object;
@@ -98,31 +104,52 @@ async function commitProject(
         trailers: trailersOf('Project', project.metadata, files),
       }),
     );
+    const { name, uid } = project.metadata;
+    // Not only after a change: the process may have died between the commit and the hint.
+    const workload = workloadNamespace(org, name, uid);
+    await delivery.refresh({ organization: org, project: name, workloadNamespace: workload, commit });
     return commit;
   });
 }
 
-/** Two commits: what the platform owns goes first, so that nothing is applied to a namespace that is going. */
-async function removeProject(visit: ProjectVisit, { store, git, secrets }: Ports, turns: Turns): Promise<void> {
+/**
+ * What the platform owns goes first, so that nothing is applied to a namespace that is going: the Application
+ * empties it by its finalizer, reading what it has applied from the cluster, and only when it is gone its path may be.
+ */
+async function removeProject(visit: ProjectVisit, ports: Ports, turns: Turns): Promise<void> {
   const project = visit.object;
-  const { name, uid } = project.metadata;
+  const { name } = project.metadata;
   const org = organizationOf(visit.key.namespace) ?? '';
-  const instances = await store.list('Instance', { namespace: organizationNamespace(org) });
+  const instances = await ports.store.list('Instance', { namespace: organizationNamespace(org) });
   const left = instances.filter(({ spec }) => spec.projectRef.name === name).length;
   if (left > 0) throw new Waiting(CHILDREN_RETRY_MS, 'ChildrenRemain', `${left} Instances of it still exist.`);
   const organization = { metadata: { name: org, uid: '' } };
   const { platform, tenants } = throughRender(() => projectRemoval({ organization, project }));
-  for (const owns of [platform, tenants])
-    await turns.run(org, () =>
-      throughGit(() =>
-        git.remove({
-          owns,
-          subject: `Project ${org}/${name}: removed`,
-          trailers: { 'Gsv-Project-Uid': uid, 'Gsv-Effect': `remove-${uid}` },
-        }),
-      ),
-    );
+  const commit = await removePaths(platform, visit, org, ports, turns);
+  const namespace = throughRender(() => workloadNamespace(org, name, project.metadata.uid));
+  const scope = { organization: org, project: name, workloadNamespace: namespace, commit };
+  await removed('application', visit, scope, ports);
+  await removePaths(tenants, visit, org, ports, turns);
   // Last: as long as the SecretStore is there, its login works and nothing reports an error.
-  const namespace = throughRender(() => workloadNamespace(org, name, uid));
-  await throughSecrets(() => secrets.deleteRole(namespace));
+  await throughSecrets(() => ports.secrets.deleteRole(namespace));
+}
+
+async function removePaths(
+  owns: string[],
+  visit: ProjectVisit,
+  organization: string,
+  { git }: Ports,
+  turns: Turns,
+): Promise<string> {
+  const { name, uid } = visit.object.metadata;
+  const { commit } = await turns.run(organization, () =>
+    throughGit(() =>
+      git.remove({
+        owns,
+        subject: `Project ${organization}/${name}: removed`,
+        trailers: { 'Gsv-Project-Uid': uid, 'Gsv-Effect': `remove-${uid}` },
+      }),
+    ),
+  );
+  return commit;
 }

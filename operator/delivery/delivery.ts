@@ -59,8 +59,11 @@ export interface Remains {
   message: string;
 }
 
-/** Something happened to what was delivered of this Project, or of this Instance alone. */
-export type DeliveryEvent = { organization: string; project: string } | { instanceUid: string };
+/**
+ * Something happened to what was delivered of this Project, or of this Instance alone. Of a Project it mostly
+ * concerns only the Instances that wait for something; `everybody` when even the others may have lost it.
+ */
+export type DeliveryEvent = { organization: string; project: string; everybody: boolean } | { instanceUid: string };
 
 /** Who applies commits: Argo CD, or the quickstart's local check. */
 export interface Delivery {

@@ -37,6 +37,11 @@ export class Branch {
     }
   }
 
+  /** Whether `commit` is `revision` or lies behind it; false when either is not here. */
+  contains(revision: string, commit: string): Promise<boolean> {
+    return this.#remote.contains(revision, commit);
+  }
+
   /** After a failure: what we believe about the remote has to be read again. */
   doubt(): void {
     this.#known = false;

@@ -158,6 +158,14 @@ export class GitWriter {
     return this.commit({ ...removal, files: new Map() });
   }
 
+  /**
+   * Whether `commit` is `revision` or lies behind it, as far as the history is known here. Every commit and
+   * removal brings it up to the remote's, so what is asked about after one of them is here.
+   */
+  contains(revision: string, commit: string): Promise<boolean> {
+    return this.#branch.contains(revision, commit);
+  }
+
   /** For diagnosis: the process that builds the commits, if one runs. */
   get importerPid(): number | undefined {
     return this.#importer?.alive ? this.#importer.pid : undefined;

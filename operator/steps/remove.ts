@@ -47,7 +47,7 @@ export async function takeDown(visit: InstanceVisit, sinceMs: number, ports: Por
     instanceUid: instance.metadata.uid,
     commit,
   };
-  await removed(target, ports.delivery);
+  await removed('workload', visit, target, ports);
   await removeSecrets(instance, place.target.workloadNamespace, ports);
   await voidHolds(instance.metadata.uid, ports);
 }

@@ -73,6 +73,7 @@ export class FakeGit implements GitPort {
         this.#refuseBelow(own);
         return this.remove(removal);
       },
+      contains: (revision, commit) => this.contains(revision, commit),
     };
   }
 

@@ -1,0 +1,131 @@
+import type { ApplicationResource, ApplicationSpec, ApplicationStatus } from '../../../crds/foreign.ts';
+import type { DeclaredObject, DeliveryState } from '../delivery.ts';
+import { errorCondition, operationCause } from './cause.ts';
+
+/** Argo CD's own default where an Application says nothing about retries. */
+const DEFAULT_RETRIES = 5;
+
+/** The members of an Application that are read. */
+export interface ApplicationView {
+  metadata: { name: string; deletionTimestamp?: string };
+  spec: ApplicationSpec;
+  status?: ApplicationStatus;
+}
+
+/** What is to be found in the Application. */
+export interface Wanted {
+  workloadNamespace: string;
+  /** Absent: not known; then what carries the Instance's name counts. */
+  objects?: readonly DeclaredObject[];
+  instance: string;
+  /** Whether a revision of the Application is the wanted commit or a descendant of it. */
+  contains: (revision: string | undefined) => boolean;
+}
+
+type Entry = NonNullable<ApplicationStatus['resources']>[number];
+
+/** What renderer names the objects of an Instance; see `operator/render/instance.ts`. */
+export function objectName(instance: string): string {
+  return `i-${instance}`;
+}
+
+/** Every revision that {@link applicationState} asks about. */
+export function revisionsOf({ status }: ApplicationView): string[] {
+  const all = [comparedRevision(status), triedRevision(status), deliveredRevision(status)];
+  return [...new Set(all.filter((revision): revision is string => revision !== undefined && revision !== ''))];
+}
+
+/** The commit that Argo CD last compared with the cluster. */
+export function comparedRevision(status: ApplicationStatus | undefined): string | undefined {
+  return status?.sync?.revision;
+}
+
+/** The commit of the last operation, however it went. */
+function triedRevision(status: ApplicationStatus | undefined): string | undefined {
+  const operation = status?.operationState;
+  return operation?.syncResult?.revision ?? operation?.operation?.sync?.revision;
+}
+
+/** The commit of the last operation that succeeded. */
+function deliveredRevision(status: ApplicationStatus | undefined): string | undefined {
+  return status?.history?.at(-1)?.revision;
+}
+
+/**
+ * Whether Argo CD has applied the wanted commit, from the Application alone. Its health is never asked: it is the
+ * worst of the whole Project, and reads Healthy in the middle of a sync and over broken manifests. What other
+ * Instances of the Project do to the operation does not unprove a commit that was applied once, as long as the
+ * own objects are in sync.
+ */
+export function applicationState(application: ApplicationView, wanted: Wanted): DeliveryState {
+  const { status } = application;
+  if (application.metadata.deletionTimestamp !== undefined)
+    return pending('ApplicationTerminating', `Application ${application.metadata.name} is being deleted.`);
+  const error = errorCondition(status?.conditions);
+  if (error !== undefined) return pending(error.reason, error.message);
+  const compared = wanted.contains(comparedRevision(status));
+  const unsynced = compared ? firstUnsynced(status?.resources ?? [], wanted) : undefined;
+  if (compared && unsynced === undefined && isDelivered(status, wanted)) {
+    return { synced: true, reason: 'ArgoCdSynced', message: 'Argo CD has applied the commit.' };
+  }
+  const failure = failureOf(application, wanted);
+  if (failure !== undefined) return failure;
+  if (status?.operationState?.phase === 'Running') return pending('SyncPending', 'Argo CD is applying a commit.');
+  if (!compared) return pending('SyncPending', 'Argo CD has not compared the commit yet.');
+  return pending(unsynced?.reason ?? 'SyncPending', unsynced?.message ?? 'Argo CD is about to apply the commit.');
+}
+
+/** Given that the commit was compared and every own object is in sync: is that the work of a finished operation? */
+function isDelivered(status: ApplicationStatus | undefined, { contains }: Wanted): boolean {
+  if (contains(deliveredRevision(status))) return true;
+  const phase = status?.operationState?.phase;
+  if (phase === 'Running' || phase === 'Terminating' || status?.sync?.status !== 'Synced') return false;
+  if (phase === undefined || phase === 'Succeeded') return true;
+  // A failed operation of an earlier commit, and nothing to do for this one.
+  return triedRevision(status) !== comparedRevision(status);
+}
+
+function firstUnsynced(resources: readonly Entry[], wanted: Wanted): { reason: string; message: string } | undefined {
+  const own = resources.filter((entry) => isOwn(entry, wanted));
+  for (const { group, kind, name } of wanted.objects ?? []) {
+    const there = own.some((entry) => (entry.group ?? '') === group && entry.kind === kind && entry.name === name);
+    if (!there) return { reason: 'ManifestsMissing', message: `Argo CD does not apply ${kind} ${name} of the commit.` };
+  }
+  const bad = own.find(({ status }) => status !== 'Synced');
+  if (bad === undefined) return undefined;
+  return { reason: 'SyncPending', message: `${bad.kind} ${bad.name} is ${bad.status ?? 'not compared yet'}.` };
+}
+
+/** Whether an object that Argo CD reports belongs to the Instance. */
+export function isOwn(entry: ApplicationResource, wanted: Omit<Wanted, 'contains'>): boolean {
+  if (entry.namespace !== wanted.workloadNamespace) return false;
+  if (wanted.objects === undefined) return entry.name === objectName(wanted.instance);
+  return wanted.objects.some(
+    ({ group, kind, name }) => group === (entry.group ?? '') && kind === entry.kind && name === entry.name,
+  );
+}
+
+/** Of an operation that has tried the commit and failed, at least once. */
+function failureOf({ spec, status }: ApplicationView, wanted: Wanted): DeliveryState | undefined {
+  const operation = status?.operationState;
+  const revision = triedRevision(status);
+  if (operation === undefined || revision === undefined || !wanted.contains(revision)) return undefined;
+  const over = operation.phase === 'Failed' || operation.phase === 'Error';
+  // Between two attempts the operation is Running, and has an end.
+  const between = operation.phase === 'Running' && operation.finishedAt !== undefined;
+  if (!over && !between) return undefined;
+  const { reason, message } = operationCause(operation, (entry) => isOwn(entry, wanted));
+  const newer = comparedRevision(status) !== revision;
+  if (!over || newer || !retriesAreUsedUp(spec, operation)) return pending(reason, message);
+  return { ...pending('RetriesExhausted', `Argo CD has given the commit up. ${message}`), exhausted: true, revision };
+}
+
+/** Argo CD never tries a commit again once this holds, whatever is done to the Application. */
+function retriesAreUsedUp(spec: ApplicationSpec, operation: NonNullable<ApplicationStatus['operationState']>): boolean {
+  const limit = operation.operation?.retry?.limit ?? spec.syncPolicy?.retry?.limit ?? DEFAULT_RETRIES;
+  return limit >= 0 && (operation.retryCount ?? 0) >= limit;
+}
+
+function pending(reason: string, message: string): DeliveryState {
+  return { synced: false, reason, message };
+}
