@@ -22,6 +22,11 @@ export const CONDITION_TYPES = {
     kinds: ['Instance'],
     meaning: 'Offering, version, plan, config, project and wallet fit together.',
   },
+  UpToDate: {
+    polarity: 'Normal',
+    kinds: ['Instance'],
+    meaning: 'It runs the version that is asked for, and that answers.',
+  },
   Funded: { polarity: 'Normal', kinds: ['Instance'], meaning: 'A paid unit, a trial or the wallet covers it.' },
   SecretsReady: { polarity: 'Normal', kinds: ['Instance'], meaning: 'Every secret of the contract has a value.' },
   KnowledgeReady: { polarity: 'Normal', kinds: ['Instance'], meaning: 'The dataset of the Instance is usable.' },

@@ -185,6 +185,24 @@ export const REASONS = {
     'Delete an Instance or raise `spec.quota.maxInstances` of the Project.',
   ),
 
+  // Instance: upgrade. What runs goes on running.
+  UpgradeProving: waiting(['Instance'], 'The new version was switched to and has not answered yet.', NOTHING),
+  UpgradeRolledBack: terminal(
+    ['Instance'],
+    'The new version did not become ready within 5 minutes; the previous one runs again.',
+    'Ask for another version, or set `store.gsv.dev/upgrade-requested-at` to try again.',
+  ),
+  UpgradeRefused: terminal(
+    ['Instance'],
+    'The version does not take over from the one that runs (`upgradesFrom`).',
+    'Take a version in between.',
+  ),
+  DowngradeRefused: terminal(
+    ['Instance'],
+    'The version is older than the one that runs and does not say that it takes over from it.',
+    'Pin the version that runs or a newer one.',
+  ),
+
   // Instance: fund
   FulfilmentNotFound: waiting(['Instance'], 'The ledger knows no such paid unit.', 'Pay the order; correct the claim.'),
   FulfilmentMismatch: terminal(
@@ -307,6 +325,7 @@ export const REASONS = {
     'See the pods in the workload namespace.',
   ),
   RuntimeNotReady: waiting(['Instance'], 'The runtime does not answer or is starting.', 'See the runner’s log.'),
+  RunnerUnavailable: waiting(['Instance'], 'The runner does not answer.', 'See the runner.'),
   RotationUnproven: waiting(
     ['Instance'],
     'A secret has a new version, but a run would still use an earlier one; the earlier one stays valid.',

@@ -131,6 +131,30 @@ const CASES: [why: string, status: InstanceStatus, expected: string | undefined]
     },
     'instance_terminated',
   ],
+  [
+    'the version that it is pinned to cannot be had',
+    {
+      lifecycle: 'Active',
+      conditions: [
+        ...failing('UpToDate', 'UpgradeRefused'),
+        condition('Stalled', 'True', 'UpgradeRefused'),
+        condition('Accepted', 'True', 'Succeeded'),
+      ],
+    },
+    undefined,
+  ],
+  [
+    'neither the asked version nor its own fits its config',
+    {
+      lifecycle: 'Active',
+      conditions: [
+        ...failing('UpToDate', 'ConfigInvalid'),
+        condition('Stalled', 'True', 'ConfigInvalid'),
+        condition('Accepted', 'False', 'ConfigInvalid'),
+      ],
+    },
+    'instance_not_ready',
+  ],
   ['the reason is unknown', { lifecycle: 'Active', conditions: failing('Funded', 'Mysterious') }, 'instance_not_ready'],
 ];
 

@@ -1,4 +1,4 @@
-import { REASONS } from '../../crds/conditions.ts';
+import { type Condition, REASONS } from '../../crds/conditions.ts';
 import { type Instance, organizationNamespace } from '../../crds/kinds.ts';
 import { type ResourceCache, type ResourceStore, StoreError } from '../../crds/store.ts';
 import { problem } from '../errors.ts';
@@ -130,12 +130,20 @@ const DELIVERY_RUNGS = new Set(['Committed', 'Synced', 'RuntimeReady']);
 function servesAnyway({ status }: Instance): boolean {
   const { lifecycle, conditions = [] } = status ?? {};
   if (lifecycle !== 'Active' && lifecycle !== 'Paused') return false;
-  if (conditions.some(({ type, status: value }) => type === 'Stalled' && value === 'True')) return false;
   const reason = conditions.find(({ type }) => type === 'Ready')?.reason;
+  if (keepsItsVersion(conditions, reason)) return true;
+  if (conditions.some(({ type, status: value }) => type === 'Stalled' && value === 'True')) return false;
   if (reason === undefined || !isReason(reason)) return false;
   const { treatment } = REASONS[reason];
   if (treatment === 'Transient' || treatment === 'Info' || lifecycle === 'Paused') return true;
   return conditions.some((rung) => DELIVERY_RUNGS.has(rung.type) && rung.status === 'False' && rung.reason === reason);
+}
+
+/** Another version is asked for and cannot be had: what the Instance is bound to fits and goes on running. */
+function keepsItsVersion(conditions: readonly Condition[], reason: string | undefined): boolean {
+  const upToDate = conditions.find(({ type }) => type === 'UpToDate');
+  const accepted = conditions.find(({ type }) => type === 'Accepted');
+  return upToDate?.status === 'False' && upToDate.reason === reason && accepted?.status === 'True';
 }
 
 function isReason(text: string): text is keyof typeof REASONS {

@@ -94,6 +94,27 @@ const SCENARIOS: Scenario[] = [
     },
   },
   {
+    name: 'upgrade that is taken back',
+    settleMs: 300_000,
+    before: async (world) => {
+      await ordered(world);
+      const next = await publishedVersion(world.blobs, 'claims-agent', '1.1.0', { triage: generatedOnly() });
+      await world.apply('OfferingVersion', { name: 'claims-agent-1.1.0' }, next);
+      const { reply } = world.probe;
+      world.probe.reply = (organization, name) => {
+        const bound = world.store.watch('Instance').get({ namespace: NS, name })?.status?.version;
+        return bound === '1.1.0' ? { ok: false, code: 'artifact_corrupt', detail: 'no.' } : reply(organization, name);
+      };
+    },
+    change: async (world) => {
+      const { spec } = await world.instance();
+      await world.apply('Instance', KEY, { ...spec, version: '1.1.0' });
+      await world.advance(1_000);
+      world.clock.leap(300_000);
+      await world.advance(5_000);
+    },
+  },
+  {
     name: 'rotate',
     settleMs: 3_600_000,
     before: ordered,
@@ -114,6 +135,7 @@ async function picture(world: World) {
     effective: status?.effective && `${status.effective.state}/${status.effective.cause}`,
     observed: status?.observedGeneration,
     version: status?.version,
+    upgrade: status?.upgrade && `${status.upgrade.from} ${status.upgrade.to} ${status.upgrade.phase}`,
     config: instance?.spec.config,
     conditions: status?.conditions?.map(({ type, status: value, reason }) => `${type} ${value} ${reason}`),
     timeline: Object.keys(status?.timeline ?? {}).sort(),
@@ -157,7 +179,8 @@ async function run(
     const effects = [...plan.effects];
     await world.stop();
     await world.start();
-    await world.advance(RECOVERY_MS + settleMs);
+    world.clock.leap(settleMs);
+    await world.advance(RECOVERY_MS);
     return { picture: await picture(world), effects, died: plan.dead };
   } finally {
     await world.close();

@@ -209,7 +209,7 @@ test('an exhausted wallet ends nobody whose contract has no such rung', () =>
       await world.order();
       world.ledger.credit('acme.main', 0);
       world.ledger.emit('wallet.exhausted', 'acme.main');
-      await world.advance(1_000 * HOUR_MS);
+      await world.advance(3 * HOUR_MS);
       assert.is(await stateOf(world), 'Paused/CreditsExhausted/Paused');
     },
     { capability: plainCapability() },

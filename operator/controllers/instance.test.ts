@@ -36,7 +36,7 @@ test('a paid Instance climbs the whole ladder and says so', () =>
     assert.is(await world.condition('Instance', KEY), 'True/Succeeded');
     assert.equal(
       status?.conditions?.map(({ type }) => type),
-      ['Ready', 'Accepted', 'Funded', 'SecretsReady', 'Committed', 'Synced', 'RuntimeReady'],
+      ['Ready', 'Accepted', 'UpToDate', 'Funded', 'SecretsReady', 'Committed', 'Synced', 'RuntimeReady'],
     );
     assert.is(status?.lifecycle, 'Active');
     assert.is(status?.observedGeneration, 1);

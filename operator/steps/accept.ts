@@ -6,7 +6,9 @@ import { effectiveLifecycle } from '../../crds/lifecycle.ts';
 import type { Ports } from '../ports.ts';
 import { Terminal, Waiting } from '../runtime/errors.ts';
 import type { Visit } from '../runtime/visit.ts';
+import { checkNewSecrets } from './secrets.ts';
 import { successorOf } from './standing.ts';
+import { checkUpgrade, type Held, wantedVersion } from './upgrade.ts';
 
 export type InstanceVisit = Visit<'Instance'>;
 
@@ -19,7 +21,11 @@ export interface Accepted {
   version: OfferingVersion;
   contract: Contract;
   contractDigest: string;
+  /** Set when another version is asked for than this one. */
+  held?: Held;
 }
+
+type Terms = Pick<Accepted, 'version' | 'contract' | 'contractDigest'>;
 
 /** A watch wakes the Instance as soon as the missing thing appears; this is the safety net. */
 const DEPENDENCY_RETRY_MS = 60_000;
@@ -30,14 +36,50 @@ const INSTANCE_FINALIZER = 'store.gsv.dev/instance';
 const SHOWN_VIOLATIONS = 5;
 
 /** `accept`: offering sellable, version and plan exist, config valid, project and wallet allowed. */
-export function accept(visit: InstanceVisit, ports: Ports): Accepted {
-  const { spec } = visit.object;
+export async function accept(visit: InstanceVisit, ports: Ports): Promise<Accepted> {
   const organization = findOrganization(visit, ports);
   if (organization.spec.suspend && !begun(visit.object))
     throw new Terminal('OrganizationSuspended', `Organization ${organization.metadata.name} is suspended.`);
   const project = findProject(visit, ports);
   const offering = findOffering(visit, ports);
-  const version = findVersion(visit, offering, ports);
+  const terms = await chooseTerms(visit, offering, project, ports);
+  const wallet = findWallet(visit, ports);
+  checkQuota(visit, project, ports);
+  return { organization, project, wallet, offering, ...terms };
+}
+
+/** What is asked for where it fits; else what the Instance is bound to: nothing that runs breaks for a version that does not fit. */
+async function chooseTerms(
+  visit: InstanceVisit,
+  offering: Offering,
+  project: Project,
+  ports: Ports,
+): Promise<Terms & { held?: Held }> {
+  const bound = visit.object.status?.version;
+  const wanted = wantedVersion(visit, offering);
+  if (bound === undefined || wanted === bound) return fitting(visit, offering, wanted, project, ports);
+  try {
+    const terms = fitting(visit, offering, wanted, project, ports);
+    checkUpgrade(visit, bound, terms.contract);
+    await checkNewSecrets(visit, { ...terms, project }, ports);
+    return terms;
+  } catch (error) {
+    if (!(error instanceof Terminal || error instanceof Waiting)) throw error;
+    const held = { error, pinned: visit.object.spec.version !== undefined };
+    return { ...fitting(visit, offering, bound, project, ports), held };
+  }
+}
+
+/** A version whose plan, profile and config fit the Instance. */
+function fitting(
+  visit: InstanceVisit,
+  offering: Offering,
+  wanted: string | undefined,
+  project: Project,
+  ports: Ports,
+): Terms {
+  const { spec } = visit.object;
+  const version = findVersion(offering, wanted, ports);
   const { contract, contractDigest } = readContract(version);
   if (!contract.plans.some((plan) => plan.name === spec.plan))
     throw new Terminal(
@@ -46,9 +88,7 @@ export function accept(visit: InstanceVisit, ports: Ports): Accepted {
     );
   checkProfile(contract, project);
   checkConfig(contract, spec.config ?? {});
-  const wallet = findWallet(visit, ports);
-  checkQuota(visit, project, ports);
-  return { organization, project, wallet, offering, version, contract, contractDigest };
+  return { version, contract, contractDigest };
 }
 
 /** Has it ever been accepted? What is not sold any more still runs for those who have it. */
@@ -102,11 +142,7 @@ function findOffering(visit: InstanceVisit, { store }: Ports): Offering {
   }
 }
 
-/** The pin; else, unless upgrades are automatic, what the Instance is bound to; else the channel. */
-function findVersion(visit: InstanceVisit, offering: Offering, { store }: Ports): OfferingVersion {
-  const { spec, status } = visit.object;
-  const bound = spec.upgradePolicy === 'Automatic' ? undefined : status?.version;
-  const wanted = spec.version ?? bound ?? offering.spec.channel;
+function findVersion(offering: Offering, wanted: string | undefined, { store }: Ports): OfferingVersion {
   if (wanted === undefined)
     throw new Terminal('ChannelMissing', `Offering "${offering.metadata.name}" names no version for new Instances.`);
   const name = `${offering.metadata.name}-${wanted}`;

@@ -14,6 +14,7 @@ import { declaredSecrets, type SecretVersions, secrets } from './secrets.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { sync } from './sync.ts';
 import { terminate } from './terminate.ts';
+import { noteHeld, noteProven, noteSwitch, takeBack } from './upgrade.ts';
 
 type Suspended = Extract<Outcome, { kind: 'Suspended' }>;
 
@@ -34,7 +35,7 @@ export async function climb(visit: InstanceVisit, ports: Ports): Promise<Suspend
     return await reach(visit, standing, ports);
   } catch (error) {
     visit.status.lifecycle = lifecycleAfter(visit);
-    throw error;
+    throw takeBack(visit, error, ports) ?? error;
   }
 }
 
@@ -50,8 +51,10 @@ async function reach(visit: InstanceVisit, standing: Standing, ports: Ports): Pr
     });
   await retire(visit, declaredSecrets(accepted), target.workloadNamespace, ports);
   if (effective.state === 'Paused') return rest(visit, effective, standing, funding.lack);
+  noteProven(visit);
   visit.status.lifecycle = 'Active';
   reached(visit, 'ready', ports);
+  if (accepted.held?.pinned) throw accepted.held.error;
   return undefined;
 }
 
@@ -152,13 +155,15 @@ function describe({ contract }: Accepted): string {
 
 /** `bind`: which contract holds from here on, and where the Instance lives and answers. */
 function bind(visit: InstanceVisit, accepted: Accepted, { publicUrl }: Ports): Omit<DeliveryTarget, 'commit'> {
-  const { organization, project, contract, contractDigest } = accepted;
+  const { organization, project, contract, contractDigest, offering, held } = accepted;
+  noteSwitch(visit, contract.version, offering);
   const { name, uid } = visit.object.metadata;
   const org = organization.metadata.name;
   const namespace = workloadNamespace(org, project.metadata.name, project.metadata.uid);
   visit.status.version = contract.version;
   visit.status.contractDigest = contractDigest;
   visit.status.workloadNamespace = namespace;
+  noteHeld(visit, held);
   visit.status.url = `${publicUrl}/v1/instances/${org}/${name}/runs`;
   return {
     organization: org,

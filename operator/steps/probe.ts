@@ -1,3 +1,4 @@
+import type { Reason } from '../../crds/conditions.ts';
 import type { Delivery, DeliveryTarget } from '../delivery/delivery.ts';
 import type { ProbePort, ProbeReply } from '../ports.ts';
 import { Waiting } from '../runtime/errors.ts';
@@ -11,6 +12,12 @@ const WORKLOAD_RETRY_MS = 5_000;
 
 /** The runner reads the contract from our status, which is written at the end of this visit. */
 const STALE_RETRY_MS = 250;
+
+/** Who is away; any other refusal speaks of the Instance itself. */
+const REFUSALS: Readonly<Record<string, Reason>> = {
+  runner_unavailable: 'RunnerUnavailable',
+  runtime_unavailable: 'RuntimeNotReady',
+};
 
 /** First half of RuntimeReady: the secrets have arrived and the workload, where there is one, is available. */
 export async function workload(target: DeliveryTarget, delivery: Delivery): Promise<void> {
@@ -30,8 +37,7 @@ export async function probe(
 ): Promise<Extract<ProbeReply, { ok: true }>> {
   const reply = await port.probe(organization, instance);
   if (!reply.ok) {
-    const away = reply.code === 'runtime_unavailable' || reply.code === 'runner_unavailable';
-    throw new Waiting(PROBE_RETRY_MS, away ? 'RuntimeNotReady' : 'ProbeFailed', `${reply.code}: ${reply.detail}`);
+    throw new Waiting(PROBE_RETRY_MS, REFUSALS[reply.code] ?? 'ProbeFailed', `${reply.code}: ${reply.detail}`);
   }
   if (reply.contractDigest !== contractDigest)
     throw new Waiting(STALE_RETRY_MS, 'ProbeFailed', 'contract_stale: the runner still has another contract.');

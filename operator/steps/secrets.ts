@@ -60,6 +60,27 @@ export async function secrets(
   return found;
 }
 
+/**
+ * Whether all secrets are set that a version asks for and nobody generates: before it is switched to.
+ *
+ * @throws Waiting `BuyerSecretMissing`, `PlatformSecretMissing`
+ */
+export async function checkNewSecrets(
+  visit: InstanceVisit,
+  terms: Pick<Accepted, 'contract' | 'project'>,
+  { secrets: store }: Ports,
+): Promise<void> {
+  const { metadata, status } = visit.object;
+  const known = new Set(status?.secretVersions?.map(({ name }) => name));
+  const absent: ContractSecret[] = [];
+  for (const secret of declaredSecrets(terms)) {
+    if (secret.source === 'Generated' || known.has(secret.name)) continue;
+    const path = secretPath(status?.workloadNamespace ?? '', metadata.uid, secret.name);
+    if ((await throughSecrets(() => store.metadata(path))) === undefined) absent.push(secret);
+  }
+  refuseAbsent(visit, absent);
+}
+
 async function presentVersion(
   secret: ContractSecret,
   path: string,

@@ -207,7 +207,8 @@ export class World {
     const instance = this.store.watch('Instance').get(key);
     const offering = instance?.spec.offeringRef.name ?? '';
     const channel = this.store.watch('Offering').get({ name: offering })?.spec.channel;
-    const version = instance?.spec.version ?? instance?.status?.version ?? channel;
+    // As the runner: what the Instance is bound to, before the first status what it will be.
+    const version = instance?.status?.version ?? instance?.spec.version ?? channel;
     return this.store.watch('OfferingVersion').get({ name: `${offering}-${version}` })?.spec.contractDigest ?? '';
   }
 }
