@@ -138,7 +138,7 @@ test('every binding leads to a role and an account of ours', () => {
 /** Group, resources and verbs beyond reading that any of our accounts may have. Everything else goes through Git. */
 const WRITES: Record<string, string[]> = {
   '': ['events', 'namespaces'],
-  'store.gsv.dev': ['*/status', 'apikeys', 'instances', 'organizations', 'projects', 'teams', 'wallets'],
+  'store.gsv.dev': ['*/status', 'instances', 'organizations', 'projects', 'wallets'],
   'argoproj.io': ['applications'],
   'coordination.k8s.io': ['leases'],
 };

@@ -1,6 +1,6 @@
 import type { Ports } from '../../../operator/ports.ts';
 
-type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git' | 'delivery' | 'probe'>;
+export type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git' | 'delivery' | 'probe'>;
 
 /** Calls that change something outside the process. */
 const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
@@ -15,6 +15,25 @@ const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
 
 /** Calls that answer at once and change nothing. */
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['watch', 'onChange']);
+
+/** Runs one call; `effect` is `door.call` when it changes something outside. */
+export type Around = (effect: string | undefined, run: () => unknown) => Promise<unknown>;
+
+/** The doors, with something around every call that goes through them. */
+export function aroundCalls(doors: Doors, around: Around): Doors {
+  const wrap = (name: keyof Doors, door: object): object =>
+    new Proxy(door, {
+      get: (target, property) => {
+        const member: unknown = Reflect.get(target, property, target);
+        const call = String(property);
+        if (typeof member !== 'function' || SUBSCRIPTIONS.has(call)) return bound(member, target);
+        const effect = EFFECTS[name].has(call) ? `${name}.${call}` : undefined;
+        return (...args: unknown[]) => around(effect, () => member.apply(target, args) as unknown);
+      },
+    });
+  const wrapped = Object.entries(doors).map(([name, door]) => [name, wrap(name as keyof Doors, door)] as const);
+  return Object.fromEntries(wrapped) as unknown as Doors;
+}
 
 /** Ends a process at one of its effects: from then on nothing it does reaches anybody. */
 export class CrashPlan {
@@ -31,26 +50,12 @@ export class CrashPlan {
     this.#when = when;
   }
 
-  wrap = (doors: Doors): Doors => {
-    const wrapped: Record<string, unknown> = {};
-    for (const [name, door] of Object.entries(doors)) wrapped[name] = this.#wrapDoor(name as keyof Doors, door);
-    return wrapped as Doors;
-  };
+  wrap = (doors: Doors): Doors => aroundCalls(doors, (effect, run) => this.#call(effect, run));
 
-  #wrapDoor(name: keyof Doors, door: object): object {
-    return new Proxy(door, {
-      get: (target, property) => {
-        const member: unknown = Reflect.get(target, property, target);
-        if (typeof member !== 'function' || SUBSCRIPTIONS.has(String(property))) return bound(member, target);
-        return (...args: unknown[]) => this.#call(name, String(property), () => member.apply(target, args) as unknown);
-      },
-    });
-  }
-
-  async #call(door: keyof Doors, call: string, run: () => unknown): Promise<unknown> {
+  async #call(effect: string | undefined, run: () => unknown): Promise<unknown> {
     if (this.dead) throw new Error('the process is dead');
-    if (!EFFECTS[door].has(call)) return run();
-    this.effects.push(`${door}.${call}`);
+    if (effect === undefined) return run();
+    this.effects.push(effect);
     const last = this.effects.length === this.#at;
     if (last && this.#when === 'before') return this.#die();
     const result = await run();
