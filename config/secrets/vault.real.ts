@@ -128,14 +128,14 @@ test('operator and runner log in with their ServiceAccounts, which the API serve
   await refused('permission_denied', () => operator.session('gsv-i-uid', 60));
 });
 
-for (const [reason, namespace, name, audience] of [
-  ['another account', 'gsv-system', 'default', 'vault'],
-  ['another namespace', 'elsewhere', 'gsv-operator', 'vault'],
-  ['another audience', 'gsv-system', 'gsv-operator', 'https://kubernetes.default.svc'],
+for (const [reason, namespace, name, audience, words] of [
+  ['another account', 'gsv-system', 'default', 'vault', 'service account name not authorized'],
+  ['another namespace', 'elsewhere', 'gsv-operator', 'vault', 'namespace not authorized'],
+  ['another audience', 'gsv-system', 'gsv-operator', 'https://elsewhere', 'invalid audience (aud) claim'],
 ] as const) {
-  test(`a login is refused to ${reason}`, async () => {
+  test(`a login is refused to ${reason}, and the error says so`, async () => {
     const store = await login('gsv-operator', namespace, name, audience);
-    await refused('permission_denied', () => store.metadata(PATH));
+    assert.match((await refused('permission_denied', () => store.metadata(PATH))).message, words);
   });
 }
 
@@ -212,6 +212,17 @@ test('Vault makes a token of a policy that is not there, and says so in one warn
   assert.equal((answer.auth as { policies: string[] }).policies, ['gsv-i-nowhere']);
   const runner = await login('gsv-runner');
   await refused('policy_missing', () => runner.session('gsv-i-nowhere', 60));
+});
+
+test('a token role that nobody has made is named', async () => {
+  const runner = await login('gsv-runner');
+  await asAdministrator(root, 'DELETE', 'auth/token/roles/gsv-run');
+  try {
+    const error = await refused('unavailable', () => runner.session('gsv-i-uid', 60));
+    assert.match(error.message, 'token role gsv-run: Vault answered 400 (unknown role)');
+  } finally {
+    await prepareVault(root);
+  }
 });
 
 test('one templated policy lets each workload namespace read its own secrets and no other’s', async () => {

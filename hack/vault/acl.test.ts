@@ -33,6 +33,24 @@ test('policies that name the same pattern add up', () => {
   assert.ok(allowed(rules, 'a/b', 'read') && allowed(rules, 'a/b', 'update'));
 });
 
+test('a bounded parameter takes each member of a list, and what fits as a whole', () => {
+  const rules = parsePolicy(
+    'path "a" {\n  capabilities = ["update"]\n  allowed_parameters = {\n    "p" = ["x", "n-*"]\n  }\n}',
+  );
+  const table: [value: unknown, verdict: boolean, reason: string][] = [
+    ['x', true, 'a value'],
+    ['y', false, 'another'],
+    ['x,n-1', true, 'text is split'],
+    ['x,y', false, 'each member counts'],
+    ['n-1,y', true, 'a pattern fits the whole text first'],
+    [['x', 'n-1'], true, 'a list'],
+    [['x', 'y'], false, 'each member of it'],
+    [1, false, 'a number is no text'],
+  ];
+  for (const [value, verdict, reason] of table) assert.is(allowed(rules, 'a', 'update', { p: value }), verdict, reason);
+  assert.is(allowed(rules, 'a', 'update', { q: 'x' }), false, 'a parameter that is not named');
+});
+
 test('a template is filled from the login, and drops its rule when that has no such value', () => {
   const rules = parsePolicy(
     'path "s/{{identity.entity.aliases.acc_1.metadata.service_account_namespace}}/*" { capabilities = ["read"] }',

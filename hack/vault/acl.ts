@@ -38,7 +38,7 @@ function fromHcl(text: string): AclRule[] {
   while (bare.slice(at).trim() !== '') {
     stanza.lastIndex = at;
     const found = stanza.exec(bare);
-    if (!found) throw new Error('failed to parse policy: object expected');
+    if (!found) throw new Error('At 1:1: object expected');
     const listed = (found[2] ?? '').split(',').map((item) => item.trim());
     if (listed.at(-1) === '') listed.pop();
     const capabilities = listed.map((item) => item.replace(/^"(.*)"$/, '$1') as Capability);
@@ -54,7 +54,7 @@ function parametersOf(text: string): Record<string, string[]> {
   return Object.fromEntries(
     lines.map((line) => {
       const [, name, values = ''] = /^\s*"(\w+)"\s*=\s*\[(.*)\]\s*$/.exec(line) ?? [];
-      if (name === undefined) throw new Error('failed to parse policy: allowed_parameters');
+      if (name === undefined) throw new Error('At 1:1: allowed_parameters');
       return [name, [...values.matchAll(/"([^"]*)"/g)].map(([, value]) => value ?? '')];
     }),
   );
@@ -96,17 +96,22 @@ export function allowed(
   return !writes || deciding.some((rule) => sends(rule.parameters, body));
 }
 
-/** Every parameter that is sent must be named, and be text that one of its patterns fits. */
+/** Every parameter that is sent must be named, and fit one of its patterns: as a whole, or each member of a list. */
 function sends(parameters: AclRule['parameters'], body: Record<string, unknown>): boolean {
   if (parameters === undefined) return true;
   return Object.entries(body).every(([name, value]) => {
     const patterns = parameters[name];
     if (patterns === undefined) return false;
-    return patterns.length === 0 || (typeof value === 'string' && patterns.some((pattern) => fits(pattern, value)));
+    const fitting = (each: unknown): boolean => patterns.some((pattern) => fits(pattern, each));
+    if (patterns.length === 0 || fitting(value)) return true;
+    if (typeof value === 'string') return value.split(',').every((each) => fitting(each.trim()));
+    return Array.isArray(value) && value.every(fitting);
   });
 }
 
-function fits(pattern: string, value: string): boolean {
+/** A `*` at the end stands for anything. */
+export function fits(pattern: string, value: unknown): boolean {
+  if (typeof value !== 'string') return false;
   return pattern.endsWith('*') ? value.startsWith(pattern.slice(0, -1)) : value === pattern;
 }
 

@@ -123,7 +123,8 @@ class Node {
     const method = asked === 'PUT' ? 'POST' : (asked ?? 'GET');
     if (method === 'POST' && path === 'auth/kubernetes/login') return this.tokens.login(body);
     const id = incoming.headers['x-vault-token'];
-    const token = this.tokens.find(typeof id === 'string' ? id : undefined);
+    if (typeof id !== 'string') return { status: 403, body: { errors: ['permission denied'] } };
+    const token = this.tokens.find(id);
     if (!token)
       return { status: 403, body: { errors: ['2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n'] } };
     if (!this.#permits(token, path, this.#capability(method, path), body)) return DENIED;
@@ -189,7 +190,7 @@ class Node {
           body: { data: { 'kubernetes/': { type: 'kubernetes', accessor: this.tokens.accessor } } },
         };
       default:
-        return { status: 404, body: { errors: [`no handler for route "${path}". route entry not found.`] } };
+        return unrouted(path);
     }
   }
 
@@ -198,7 +199,10 @@ class Node {
       'sys/policies/acl': [...this.#policies.keys(), 'root'],
       'auth/kubernetes/role': this.tokens.kubernetesRoles.keys(),
     };
-    const keys = [...(lists[path.replace(/\/$/, '')] ?? [])].sort();
+    const folder = path.replace(/\/$/, '');
+    const names = lists[folder];
+    if (names === undefined) return unrouted(`${folder}/`);
+    const keys = [...names].sort();
     return keys.length === 0 ? NOTHING : { status: 200, body: { data: { keys } } };
   }
 
@@ -215,6 +219,10 @@ class Node {
     }
     return { status: 204 };
   }
+}
+
+function unrouted(path: string): Reply {
+  return { status: 404, body: { errors: [`no handler for route "${path}". route entry not found.`] } };
 }
 
 function exactly(rules: readonly AclRule[], path: string): boolean {

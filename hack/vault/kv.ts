@@ -45,7 +45,9 @@ export class KvDouble {
         return this.#mark([this.#entries.get(path)?.current ?? 0], path, 'delete');
       case 'POST delete':
       case 'POST destroy':
-        return this.#mark((body.versions ?? []) as number[], path, kind as 'delete' | 'destroy');
+        if (!Array.isArray(body.versions))
+          return invalid(kind === 'delete' ? 'No version number provided' : 'no version number provided');
+        return this.#mark(body.versions as number[], path, kind as 'delete' | 'destroy');
       case 'GET metadata':
         return this.#metadata(path);
       case 'POST metadata':
@@ -76,7 +78,10 @@ export class KvDouble {
 
   #write(path: string, { data, options }: Record<string, unknown>): Reply {
     if (data === undefined) return invalid('no data provided');
+    if (typeof data !== 'object')
+      return invalid(`error converting input for field "data": '' expected a map, got '${typeof data}'`);
     const { cas } = (options ?? {}) as { cas?: unknown };
+    if (cas !== undefined && !/^\d+$/.test(String(cas))) return invalid('error parsing check-and-set parameter');
     const present = this.#entries.get(path);
     if (cas === undefined && (this.casRequired || present?.casRequired))
       return invalid('check-and-set parameter required for this call');

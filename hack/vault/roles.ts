@@ -49,7 +49,7 @@ function refusalOf(role: Body): string | undefined {
   const names = list(role.bound_service_account_names);
   const namespaces = list(role.bound_service_account_namespaces);
   if (Number(role.token_max_ttl ?? 0) > 0 && Number(role.token_ttl ?? 0) > Number(role.token_max_ttl))
-    return 'token ttl should not be greater than token max ttl';
+    return "'token_ttl' cannot be greater than 'token_max_ttl'";
   if (names.length === 0) return '"bound_service_account_names" can not be empty';
   if (namespaces.length === 0)
     return '"bound_service_account_namespaces" can not be empty if "bound_service_account_namespace_selector" is not set';

@@ -1,7 +1,7 @@
 /** Tokens and Kubernetes logins: lifetimes, parents, roles and what each may hold. */
 import { randomUUID } from 'node:crypto';
 import { type CryptoKey, jwtVerify } from 'jose';
-import type { Aliases } from './acl.ts';
+import { type Aliases, fits } from './acl.ts';
 import type { Reply } from './double.ts';
 
 export interface Token {
@@ -19,6 +19,7 @@ export interface Token {
 /** Vault's own default of 32 days. */
 const MAX_TTL_SECONDS = 2_764_800;
 const DENIED: Reply = { status: 403, body: { errors: ['permission denied'] } };
+const WRONG_AUDIENCE = 'invalid audience (aud) claim: audience claim does not match any expected audience';
 
 type Body = Record<string, unknown>;
 type VerificationKey = CryptoKey | Uint8Array;
@@ -85,27 +86,30 @@ export class TokenDouble {
   }
 
   renew(token: Token): Reply {
+    if (token.endsAt === Number.POSITIVE_INFINITY) return { status: 400, body: { errors: ['invalid lease ID'] } };
     if (!token.renewable) return { status: 400, body: { errors: ['lease is not renewable'] } };
     this.renewals += 1;
     token.endsAt = Math.min(this.#now() + token.ttlMs, token.maxEndsAt);
-    return this.#auth(token, []);
+    const [metadata = null] = Object.values(token.aliases);
+    return this.#auth(token, metadata, []);
   }
 
   lookup({ id, policies, endsAt, renewable }: Token): Reply {
-    const ttl = endsAt === Number.POSITIVE_INFINITY ? 0 : Math.floor((endsAt - this.#now()) / 1000);
+    if (endsAt === Number.POSITIVE_INFINITY) return { status: 200, body: { data: { id, policies, ttl: 0 } } };
+    const ttl = Math.floor((endsAt - this.#now()) / 1000);
     return { status: 200, body: { data: { id, policies, ttl, renewable } } };
   }
 
   create(parent: Token, roleName: string | undefined, body: Body, known: (policy: string) => boolean): Reply {
     const role = roleName === undefined ? undefined : this.roles.get(roleName.toLowerCase());
-    if (roleName !== undefined && !role) return { status: 400, body: { errors: [`Unknown role ${roleName}`] } };
+    if (roleName !== undefined && !role) return { status: 400, body: { errors: [`unknown role ${roleName}`] } };
     const wanted = (body.policies ?? parent.policies) as string[];
     const globs = [...list(role?.allowed_policies), ...list(role?.allowed_policies_glob)];
-    const fits = (policy: string): boolean =>
+    const admitted = (policy: string): boolean =>
       role
-        ? globs.some((glob) => (glob.endsWith('*') ? policy.startsWith(glob.slice(0, -1)) : policy === glob))
+        ? globs.some((glob) => fits(glob, policy))
         : parent.policies.includes('root') || parent.policies.includes(policy);
-    if (!wanted.every(fits)) {
+    if (!wanted.every(admitted)) {
       const message = role
         ? `token policies (${JSON.stringify(wanted)}) must be subset of the role's allowed policies ([]) or glob policies (${JSON.stringify(globs)})`
         : 'child policies must be subset of parent';
@@ -116,14 +120,22 @@ export class TokenDouble {
     const bounded = { ...role, ...body };
     const token = this.issue(policies, bounded, {}, role?.orphan === true ? undefined : parent.id);
     const missing = policies.filter((policy) => policy !== 'default' && policy !== 'root' && !known(policy));
-    return this.#auth(
-      token,
-      missing.map((policy) => `Policy "${policy}" does not exist`),
-    );
+    const most = seconds(role?.token_explicit_max_ttl, MAX_TTL_SECONDS);
+    const capped = seconds(body.ttl, 0) > most;
+    return this.#auth(token, null, [
+      ...(capped
+        ? [
+            `TTL of "${String(body.ttl)}" exceeded the effective max_ttl of "${short(most)}"; TTL value is capped accordingly`,
+          ]
+        : []),
+      ...missing.map((policy) => `Policy "${policy}" does not exist`),
+    ]);
   }
 
   /** What Vault asks of the API server by TokenReview is decided here by the signature. */
   async login({ role: name, jwt }: Body): Promise<Reply> {
+    if (name === undefined) return { status: 400, body: { errors: ['missing role'] } };
+    if (jwt === undefined) return { status: 400, body: { errors: ['missing jwt'] } };
     const role = this.kubernetesRoles.get(String(name).toLowerCase());
     if (!role) return { status: 400, body: { errors: [`invalid role name "${String(name)}"`] } };
     if (!this.#key) return DENIED;
@@ -132,30 +144,33 @@ export class TokenDouble {
       const audience = role.audience === undefined ? {} : { audience: String(role.audience) };
       const { payload } = await jwtVerify(String(jwt), this.#key, { ...audience, currentDate: new Date(this.#now()) });
       claims = (payload['kubernetes.io'] ?? {}) as typeof claims;
-    } catch {
-      return DENIED;
+    } catch (error) {
+      return (error as { claim?: string }).claim === 'aud'
+        ? { status: 403, body: { errors: [WRONG_AUDIENCE] } }
+        : DENIED;
     }
     const { namespace = '', serviceaccount = {} } = claims;
-    const bound = (field: string, value: string): boolean =>
-      list(role[field]).some((each) => each === value || each === '*');
+    const bound = (field: string, value: string): boolean => list(role[field]).some((each) => fits(each, value));
     if (!bound('bound_service_account_names', serviceaccount.name ?? ''))
       return { status: 403, body: { errors: ['service account name not authorized'] } };
     if (!bound('bound_service_account_namespaces', namespace))
       return { status: 403, body: { errors: ['namespace not authorized'] } };
     this.logins += 1;
     const metadata = {
+      role: String(name),
       service_account_name: serviceaccount.name ?? '',
       service_account_namespace: namespace,
       service_account_uid: serviceaccount.uid ?? '',
     };
     const token = this.issue(['default', ...list(role.token_policies)], role, { [this.accessor]: metadata });
-    return this.#auth(token, []);
+    return this.#auth(token, metadata, []);
   }
 
-  #auth({ id, policies, endsAt, renewable }: Token, warnings: string[]): Reply {
+  #auth({ id, policies, endsAt, renewable }: Token, metadata: Body | null, warnings: string[]): Reply {
     const lease_duration = Math.max(0, Math.floor((endsAt - this.#now()) / 1000));
     const auth = {
       client_token: id,
+      metadata,
       policies,
       token_policies: policies,
       lease_duration,
@@ -175,4 +190,9 @@ export function seconds(value: unknown, fallback: number): number {
   const [, amount, unit = 's'] = /^(\d+)([smh]?)$/.exec(String(value ?? '')) ?? [];
   if (amount === undefined || Number(amount) === 0) return fallback;
   return Number(amount) * ({ s: 1, m: 60, h: 3600 }[unit] ?? 1);
+}
+
+/** `15m`, as Vault writes a duration of whole minutes in a warning. */
+function short(amount: number): string {
+  return amount % 60 === 0 ? `${amount / 60}m` : `${amount}s`;
 }
