@@ -20,6 +20,8 @@ export interface OpsOptions {
   host?: string | undefined;
   log: Logger;
   ready: ReadyCheck;
+  /** More to say at `/readyz`, whatever the answer is, e.g. whether this process leads. */
+  about?: () => Record<string, string>;
   registry: Registry;
 }
 
@@ -84,7 +86,9 @@ async function answer(path: string | undefined, response: ServerResponse, option
   if (path === '/livez') return send(response, 200, { live: true });
   if (path === '/readyz') {
     const reasons = await readiness(options.ready, options.log);
-    return reasons.length === 0 ? send(response, 200, { ready: true }) : send(response, 503, { ready: false, reasons });
+    const about = options.about?.() ?? {};
+    if (reasons.length > 0) return send(response, 503, { ready: false, reasons, ...about });
+    return send(response, 200, { ready: true, ...about });
   }
   if (path === '/metrics') {
     const text = await options.registry.metrics();

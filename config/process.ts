@@ -7,6 +7,8 @@ import { SettingsError } from './settings.ts';
 export interface Service {
   /** What still keeps it from serving; for `/readyz` of the ops port. */
   ready: ReadyCheck;
+  /** More to say at `/readyz`. */
+  about?: () => Record<string, string>;
   /** Resolves with a sentence when it cannot go on by itself; absent: it goes on until a signal comes. */
   ended?: Promise<string>;
   /** Takes no new work, ends what is going on, releases everything. */
@@ -79,7 +81,8 @@ async function serve<S extends FrameSettings>(
   let service: Service | undefined;
   const ready: ReadyCheck = async () =>
     frame.stopping.aborted ? ['the process is stopping'] : ((await service?.ready()) ?? ['the process is starting']);
-  const ops = await startOps({ port: settings.opsPort, host: settings.opsHost, log, ready, registry });
+  const about = (): Record<string, string> => service?.about?.() ?? {};
+  const ops = await startOps({ port: settings.opsPort, host: settings.opsHost, log, ready, about, registry });
   try {
     const starting = options.start(settings, frame);
     service = await Promise.race([starting, stop]);

@@ -226,6 +226,13 @@ export const CATALOGUE = {
     parse: text,
     fallback: 'kubernetes',
   },
+  leaseNamespace: {
+    env: 'GSV_LEASE_NAMESPACE',
+    used: ['operator'],
+    doc: 'Namespace of the Lease `gsv-operator`, by which one of several operators leads.',
+    parse: text,
+    fallback: 'gsv-system',
+  },
   vaultJwtFile: {
     env: 'GSV_VAULT_JWT_FILE',
     used: ['operator', 'runner'],

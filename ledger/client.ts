@@ -54,7 +54,7 @@ export interface LedgerClientOptions {
   /** Asked before every attempt, so that a rotated token is used at once. */
   token: () => string;
   /** The caller's fencing epoch; sent as `Gsv-Fencing-Epoch`. */
-  epoch?: (() => number) | undefined;
+  epoch?: (() => number | undefined) | undefined;
   /** Milliseconds for one attempt; absent: 10 000. */
   timeoutMs?: number | undefined;
   /** Attempts per call, the first included; absent: 5. 1 = never retry. */

@@ -231,6 +231,16 @@ test('a caller with an older epoch than one seen is a stale leader', async () =>
   assert.equal([claim.status, claim.body.code], [409, 'stale_leader']);
 });
 
+test('an epoch is kept although what was asked for is not there: so a new leader announces itself', async () => {
+  const claim = (epoch: number) =>
+    ledger.request('POST', '/v1/fulfilments/fulfilment_0/claim', {
+      body: { instanceUid: 'epoch' },
+      headers: { 'gsv-fencing-epoch': String(epoch) },
+    });
+  assert.equal((await claim(9)).body.code, 'fulfilment_not_found');
+  assert.equal((await claim(8)).body.code, 'stale_leader');
+});
+
 test('revoking more than a grant had is refused', async () => {
   const reply = await ledger.request('POST', `/v1/grants/${grant}/revoke`, keyed({ amount: 5_000 }));
   assert.equal([reply.status, reply.body.code], [422, 'invalid_request']);

@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { blobStoreOf } from '../config/artifacts.ts';
+import type { Logger } from '../config/log.ts';
 import { type Frame, runProcess, type Service } from '../config/process.ts';
 import { openVault } from '../config/secrets/open.ts';
 import { loadSettings, SettingsError, settingsOf } from '../config/settings.ts';
@@ -8,11 +11,14 @@ import { LedgerClient } from '../ledger/client.ts';
 import { ArgoDelivery } from './delivery/argocd/delivery.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import { LocalDelivery } from './delivery/local.ts';
+import { fencedLedger, fencedStore } from './fencing.ts';
 import { remoteAddress } from './git/remote.ts';
 import { GitWriter } from './git/writer.ts';
 import { startOperator } from './operator.ts';
 import { OrderWorker } from './orders/worker.ts';
 import { platformOf } from './platform.ts';
+import { systemClock } from './runtime/clock.ts';
+import { Leader } from './runtime/leader.ts';
 import { runnerProbe } from './steps/runner-probe.ts';
 
 /** A visit that waits for a slow remote ends within Git's own limit for one command. Milliseconds. */
@@ -44,8 +50,15 @@ async function start(read: OperatorSettings, { log, registry }: Frame): Promise<
   const secrets = openVault(read, 'gsv-operator');
   const blobs = blobStoreOf(read);
   const openDelivery = deliveryOf(read);
-  const store = await KubernetesStore.open({ log });
-  const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });
+  const candidacy: { leader?: Leader } = {};
+  const store = await KubernetesStore.open({ log, beforeWrite: () => candidacy.leader?.assert() });
+  const leader = candidate(store, read.leaseNamespace, log);
+  candidacy.leader = leader;
+  const ledger = new LedgerClient({
+    url: read.ledgerUrl,
+    token: () => read.ledgerToken.reveal(),
+    epoch: () => leader.fencing,
+  });
   const git = await GitWriter.open({
     directory: join(resolve(read.dataDir), 'git'),
     remote: read.gitRemote,
@@ -65,17 +78,35 @@ async function start(read: OperatorSettings, { log, registry }: Frame): Promise<
     log,
     probe: runnerProbe({ url: read.runnerUrl, key: () => read.runnerProbeKey.reveal() }),
     settings: { publicUrl: read.publicUrl, platform: platformOf(read) },
-    workers: [new OrderWorker({ store, ledger, log })],
+    leader,
+    eventsFrom: leader.identity,
+    workers: [new OrderWorker({ store: fencedStore(store, leader), ledger: fencedLedger(ledger, leader), log })],
   });
   log.info({ delivery: read.delivery, branch: read.gitBranch }, 'operator runs');
   return {
     ready: () => operator.reasons(),
+    about: () => ({ role: leader.state }),
+    ended: operator.ended,
     close: async () => {
       await operator.close();
       await Promise.all([git.close(), delivery.close()]);
       await Promise.all([store.close(), ledger.close(), secrets.close()]);
     },
   };
+}
+
+/** One of several operators leads; a restart is another candidate. */
+function candidate(store: KubernetesStore, namespace: string, log: Logger): Leader {
+  return new Leader({
+    store,
+    namespace,
+    name: 'gsv-operator',
+    identity: `${hostname()}_${randomUUID()}`,
+    clock: systemClock,
+    monotonic: () => performance.now(),
+    random: Math.random,
+    log,
+  });
 }
 
 /**

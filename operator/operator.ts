@@ -15,13 +15,16 @@ import { organizationController } from './controllers/organization.ts';
 import { projectController } from './controllers/project.ts';
 import { teamController } from './controllers/team.ts';
 import { walletController } from './controllers/wallet.ts';
+import { fenced, takeOver } from './fencing.ts';
 import type { Ports } from './ports.ts';
 import type { Platform } from './render/platform.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
 import { Controller } from './runtime/controller.ts';
 import { EventsReader } from './runtime/events-reader.ts';
 import { Readiness } from './runtime/health.ts';
-import { controllerMetrics } from './runtime/metrics.ts';
+import type { Leader } from './runtime/leader.ts';
+import { controllerMetrics, leaderMetrics } from './runtime/metrics.ts';
+import { EventRecorder } from './runtime/recorder.ts';
 import { Turns } from './runtime/turns.ts';
 
 /** Something that runs beside the controllers until it is closed, e.g. the orders worker. */
@@ -35,18 +38,25 @@ export interface OperatorOptions extends Omit<Ports, 'clock' | 'platform' | 'pub
   clock?: Clock;
   /** Uniform in [0, 1): jitter of retries and resyncs. */
   random?: () => number;
+  /** Started after the controllers. With a leader they must write through doors that are {@link fenced}, too. */
   workers?: readonly Worker[];
   registry?: Registry;
+  /** Absent: nobody else runs, as in the quickstart. Started and released by the operator. */
+  leader?: Leader;
+  /** Name of this process in Kubernetes Events; absent: none are written. */
+  eventsFrom?: string;
 }
 
 export interface Operator {
-  /** Resolves once all watches are synced and the controllers run. */
+  /** Resolves once all watches are synced and the controllers run; with a leader: once this process leads. */
   readonly ready: Promise<void>;
-  /** What still keeps it from being ready; for the ops server. */
+  /** Resolves with a sentence when this process leads no more; it should exit then. */
+  readonly ended: Promise<string>;
+  /** What still keeps it from being ready; for the ops server. A standby that could take over is ready. */
   readonly reasons: () => Promise<readonly string[]>;
   /** True when no key waits for a visit or is being visited; delayed visits do not count. */
   idle(): boolean;
-  /** Takes no new work and resolves when the running visits have ended. */
+  /** Takes no new work, resolves when the running visits have ended, then gives the Lease back. */
   close(): Promise<void>;
 }
 
@@ -58,10 +68,16 @@ export function startOperator(options: OperatorOptions): Operator {
     registry = new Registry(),
     clock = systemClock,
     random = Math.random,
-    ...doors
+    leader,
+    eventsFrom,
+    ...given
   } = options;
+  const doors = leader === undefined ? given : fenced(given, leader);
   const ports: Ports = { ...doors, ...settings, clock };
-  const context: ControllerContext = { ports, metrics: controllerMetrics(registry) };
+  const recorder =
+    eventsFrom === undefined ? undefined : new EventRecorder({ ...ports, instance: eventsFrom, registry });
+  const metrics = { ...controllerMetrics(registry), ...(recorder && { statusWritten: recorder.statusWritten }) };
+  const context: ControllerContext = { ports, metrics };
   const feed = new LedgerFeed();
   const controllers = definitions(context, feed).map((definition) => build(definition, context, random));
   const events = new EventsReader<LedgerEvent>({
@@ -72,19 +88,38 @@ export function startOperator(options: OperatorOptions): Operator {
     log: ports.log,
   });
   const readiness = new Readiness();
-  const running = start(controllers, ports.store, events);
-  const ready = running.started;
-  readiness.until('the watches are not synced yet', ready);
-  const started = workers.map((worker) => worker.start());
+  if (leader !== undefined) leaderMetrics(registry, leader);
+  const synced = watched(ports.store);
+  readiness.until('the watches are not synced yet', synced);
+  const running = start({
+    // Before the watches are synced a process is no good successor: it does not stand for election.
+    term: synced.then(() => leader?.start() && term(leader, { ...given, clock }, readiness)),
+    controllers,
+    events,
+    workers,
+  });
+  leader?.signal.addEventListener('abort', () => void running.close());
   return {
-    ready,
+    ready: running.started,
+    ended: new Promise((resolve) => {
+      leader?.signal.addEventListener('abort', () => resolve((leader.signal.reason as Error).message));
+    }),
     reasons: () => readiness.reasons(),
     idle: () => controllers.every(({ controller: { queue } }) => queue.depth === 0 && queue.inFlight === 0),
     close: async () => {
-      await Promise.all(started.map((worker) => worker.close()));
       await running.close();
+      await recorder?.close();
+      await leader?.release();
     },
   };
+}
+
+/** Resolves when this process leads and everybody who refuses a lower epoch knows so. */
+async function term(leader: Leader, given: Pick<Ports, 'git' | 'ledger' | 'clock' | 'log'>, readiness: Readiness) {
+  await leader.elected;
+  const taken = takeOver({ ...given, leader });
+  readiness.until('the Lease is ours; Git and the ledger do not know of it yet', taken);
+  await taken;
 }
 
 function definitions(context: ControllerContext, feed: LedgerFeed): Definition[] {
@@ -126,26 +161,46 @@ function build(definition: Definition, { ports, metrics }: ControllerContext, ra
   return { controller, watch: () => definition.watch((key) => controller.queue.add(key)) };
 }
 
+/** Those of others are watched by who needs them: a CRD that is not installed must not stop us. */
+async function watched(store: ResourceStore): Promise<void> {
+  await Promise.all([...OWN_KINDS, 'Namespace' as const].map((kind) => store.watch(kind).synced));
+}
+
+interface Parts {
+  /** Resolves when controllers may run. */
+  term: Promise<unknown>;
+  controllers: readonly Built[];
+  events: EventsReader<LedgerEvent>;
+  workers: readonly Worker[];
+}
+
 /** Watches are synced before the first visit: a step that finds nothing must mean that there is nothing. */
-function start(controllers: readonly Built[], store: ResourceStore, events: EventsReader<LedgerEvent>) {
+function start({ term, controllers, events, workers }: Parts) {
   const subscriptions: (() => void)[] = [];
-  let closed = false;
+  const working: ReturnType<Worker['start']>[] = [];
+  let closed: Promise<void> | undefined;
   const started = (async () => {
-    // Those of others are watched by who needs them: a CRD that is not installed must not stop us.
-    await Promise.all([...OWN_KINDS, 'Namespace' as const].map((kind) => store.watch(kind).synced));
+    await term;
     if (closed) return;
     for (const { controller, watch } of controllers) {
       subscriptions.push(...watch());
       controller.start();
     }
     events.start();
+    working.push(...workers.map((worker) => worker.start()));
   })();
+  // Whoever waits for it hears of it; a standby that is closed has nobody who does.
+  started.catch(() => {});
+  const close = async (): Promise<void> => {
+    await Promise.all(working.map((worker) => worker.close()));
+    for (const end of subscriptions) end();
+    await Promise.all([events.stop(), ...controllers.map(({ controller }) => controller.stop())]);
+  };
   return {
     started,
-    close: async () => {
-      closed = true;
-      for (const end of subscriptions) end();
-      await Promise.all([events.stop(), ...controllers.map(({ controller }) => controller.stop())]);
+    close: () => {
+      closed ??= close();
+      return closed;
     },
   };
 }

@@ -28,6 +28,8 @@ export interface Call {
    * apply). `refused`: only when the server said that it did nothing, or was never reached.
    */
   repeat: 'always' | 'refused';
+  /** Called right before each attempt; what it throws ends the call. */
+  admit?: (() => void) | undefined;
 }
 
 /** One line of a watch. */
@@ -51,12 +53,13 @@ export class KubernetesApi {
     return this.#closing.signal.aborted;
   }
 
-  /** @returns the parsed JSON answer @throws ApiError */
+  /** @returns the parsed JSON answer @throws ApiError, and what `admit` throws */
   async call(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, options: Call): Promise<unknown> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#once(method, path, options);
       } catch (error) {
+        if (error instanceof NotAdmitted) throw error.cause;
         const problem = ApiError.of(error);
         const pause = this.#pause(attempt, problem);
         if (this.closed || attempt >= CALL_ATTEMPTS || pause === undefined || !harmless(problem, options.repeat)) {
@@ -110,6 +113,7 @@ export class KubernetesApi {
     const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#closing.signal]);
     signal.throwIfAborted();
     const { headers, calls } = await this.#connection.open();
+    admitted(options);
     const response = await request(this.#connection.url(path, query ?? {}), {
       method: method as 'GET',
       headers: body === undefined ? headers : { ...headers, 'content-type': contentType },
@@ -127,6 +131,17 @@ export class KubernetesApi {
     if (retryAfterMs !== undefined && retryAfterMs > RETRY_AFTER_MAX_MS) return undefined;
     const backoff = RETRY_MS * 2 ** (attempt - 1);
     return (retryAfterMs ?? 0) + backoff * (0.5 + this.#random() / 2);
+  }
+}
+
+/** Carries what `admit` threw past the retries. */
+class NotAdmitted extends Error {}
+
+function admitted({ admit }: Call): void {
+  try {
+    admit?.();
+  } catch (cause) {
+    throw new NotAdmitted('the caller takes the call back', { cause });
   }
 }
 

@@ -25,6 +25,7 @@ const CREATOR = 'gsv-store';
 /** Somebody else writes at the same moment; more often than this means a fight. */
 const TAKE_OVER_ATTEMPTS = 5;
 
+const LEASES = `/apis/${KINDS.Lease.apiVersion}/`;
 const APPLY = 'application/apply-patch+yaml';
 const MERGE = 'application/merge-patch+json';
 
@@ -40,6 +41,11 @@ export interface KubernetesStoreOptions {
   silenceMs?: number;
   /** Objects per page of a list. Default: 500. */
   pageSize?: number;
+  /**
+   * Called right before each attempt of a write, and before each repetition: what it throws is thrown
+   * to the caller, and nothing is sent. Not for Leases: by these it is decided who may write.
+   */
+  beforeWrite?: () => void;
 }
 
 /** One part of a document that is about to be applied. */
@@ -334,10 +340,11 @@ export class KubernetesStore implements ResourceStore {
   }
 
   async #call(what: string, method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, call: Call): Promise<unknown> {
+    const guarded = method !== 'GET' && !path.startsWith(LEASES);
     try {
-      return await this.#api.call(method, path, call);
+      return await this.#api.call(method, path, guarded ? { ...call, admit: this.#options.beforeWrite } : call);
     } catch (error) {
-      throw storeError(ApiError.of(error), what);
+      throw error instanceof ApiError ? storeError(error, what) : error;
     }
   }
 }

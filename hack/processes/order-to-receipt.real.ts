@@ -19,7 +19,7 @@ const { store, ledger, shop, urls, folder } = installation;
 const operator = installation.startOperator();
 
 test('a signed order becomes a running Instance and a receipt that names it', async (t) => {
-  await operator.says('operator runs');
+  await operator.says('this process leads');
   await installation.loadCatalog();
   const watch = new Stopwatch(({ name, ms }, detail) => t.diagnostic(`${name} ${ms} ms: ${detail}`));
   const delivery = await shop.order(folder);

@@ -28,11 +28,18 @@ export class GitError extends Error {
   readonly code: GitErrorCode;
   /** The remote's own words, bounded and the same at every attempt, for a condition; empty when it said none. */
   readonly words: string;
-  constructor(code: GitErrorCode, message: string, { words = '', ...options }: ErrorOptions & { words?: string } = {}) {
+  /** Of `superseded`: the epoch that leads. */
+  readonly epoch: number | undefined;
+  constructor(
+    code: GitErrorCode,
+    message: string,
+    { words = '', epoch, ...options }: ErrorOptions & { words?: string; epoch?: number } = {},
+  ) {
     super(redact(message), options);
     this.name = 'GitError';
     this.code = code;
     this.words = words;
+    this.epoch = epoch;
   }
 }
 

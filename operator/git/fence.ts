@@ -54,7 +54,8 @@ export class Fence {
   }
 
   #stop(higher: number, own: number): GitError {
-    this.#final = new GitError('superseded', `epoch ${higher} leads on the branch; this writer has epoch ${own}`);
+    const message = `epoch ${higher} leads on the branch; this writer has epoch ${own}`;
+    this.#final = new GitError('superseded', message, { epoch: higher });
     this.#onSuperseded?.(this.#final);
     return this.#final;
   }

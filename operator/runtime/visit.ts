@@ -231,6 +231,7 @@ async function writeStatus<K extends Reconciled>(
       { fieldManager: FIELD_MANAGER, resourceVersion: object.metadata.resourceVersion },
     );
     reader.wrote(written);
+    options.metrics.statusWritten?.(object, written);
   } catch (error) {
     if (error instanceof StoreError && error.code === 'NotFound') return false;
     throw error;

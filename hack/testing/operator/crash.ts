@@ -3,7 +3,7 @@ import type { Ports } from '../../../operator/ports.ts';
 export type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git' | 'delivery' | 'probe'>;
 
 /** Calls that change something outside the process. */
-const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
+export const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
   store: new Set(['create', 'apply', 'applyStatus', 'setFinalizers', 'annotate', 'delete']),
   ledger: new Set(['putWallet', 'closeWallet', 'claimFulfilment', 'voidHold']),
   secrets: new Set(['putPolicy', 'deletePolicy', 'putRole', 'deleteRole', 'write', 'destroyVersions', 'destroyTree']),
