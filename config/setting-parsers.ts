@@ -45,3 +45,11 @@ export function signingKey(value: string): Secret {
   if (Buffer.byteLength(value) < 32) throw new TypeError('must have at least 32 characters');
   return Secret.of(value);
 }
+
+/** Text of at most 253 printable characters that names a place to fill in, e.g. `oidc:{sub}`. */
+export function placeholder(place: RegExp, rule: string): (value: string) => string {
+  return (value) => {
+    if (!place.test(value) || !/^[!-~]{1,253}$/.test(value)) throw new TypeError(rule);
+    return value;
+  };
+}

@@ -1,5 +1,5 @@
 import { Secret } from './secret-setting.ts';
-import { imageByDigest, oneOf, port, secret, signingKey, text, url, urlList } from './setting-parsers.ts';
+import { imageByDigest, oneOf, placeholder, port, secret, signingKey, text, url, urlList } from './setting-parsers.ts';
 
 export { Secret } from './secret-setting.ts';
 
@@ -157,8 +157,8 @@ export const CATALOGUE = {
   },
   oidcIssuer: {
     env: 'GSV_OIDC_ISSUER',
-    used: ['gateway'],
-    doc: 'Issuer of the tokens that the edge accepts.',
+    used: ['gateway', 'operator'],
+    doc: 'Issuer of the tokens that the edge accepts; for the operator, whose people Kubernetes knows.',
     parse: url,
   },
   oidcAudience: {
@@ -198,6 +198,20 @@ export const CATALOGUE = {
     doc: 'Namespace of the Applications.',
     parse: text,
     fallback: 'argocd',
+  },
+  kubernetesUsers: {
+    env: 'GSV_KUBERNETES_USERS',
+    used: ['operator'],
+    doc: 'How the API server names users that log in: `{issuer}#{sub}`, `prefix:{sub}` or `{email}`.',
+    parse: placeholder(/\{sub\}|\{email\}/, 'must hold {sub} or {email}'),
+    fallback: '{issuer}#{sub}',
+  },
+  kubernetesGroups: {
+    env: 'GSV_KUBERNETES_GROUPS',
+    used: ['operator'],
+    doc: 'How it names their groups: `{group}` with the prefix that it adds.',
+    parse: placeholder(/\{group\}/, 'must hold {group}'),
+    fallback: '{group}',
   },
   vaultAddr: { env: 'GSV_VAULT_ADDR', used: ['operator', 'runner'], doc: 'Vault or OpenBao.', parse: url },
   vaultAuth: {

@@ -13,6 +13,9 @@ export const PLATFORM_SETTINGS = [
   'vaultAudience',
   'vaultCaFile',
   'runtimeImage',
+  'kubernetesUsers',
+  'kubernetesGroups',
+  'oidcIssuer',
 ] as const;
 
 type PlatformSettings = WithRequired<Settings<(typeof PLATFORM_SETTINGS)[number]>, 'gitRemote' | 'vaultAddr'>;
@@ -25,7 +28,7 @@ type PlatformSettings = WithRequired<Settings<(typeof PLATFORM_SETTINGS)[number]
  */
 export function platformOf(settings: PlatformSettings): Platform {
   const platform = defaultPlatform(settings.gitRemote, settings.gitBranch);
-  const { vaultCaFile, runtimeImage } = settings;
+  const { vaultCaFile, runtimeImage, kubernetesUsers: users, kubernetesGroups: groups, oidcIssuer: issuer } = settings;
   return {
     ...platform,
     argocdNamespace: settings.argocdNamespace,
@@ -36,6 +39,7 @@ export function platformOf(settings: PlatformSettings): Platform {
       audience: settings.vaultAudience,
       ...(vaultCaFile === undefined ? {} : { caBundle: authorities(vaultCaFile) }),
     },
+    access: { users, groups, ...(issuer === undefined ? {} : { issuer }) },
     ...(runtimeImage === undefined ? {} : { runtime: { image: runtimeImage } }),
   };
 }

@@ -1,9 +1,9 @@
-import { type Namespace, organizationNamespace, organizationOf } from '../../crds/kinds.ts';
+import { type Namespace, organizationNamespace, organizationOf, type Team } from '../../crds/kinds.ts';
 import { StoreError } from '../../crds/store.ts';
 import type { Ports } from '../ports.ts';
-import { organizationOwns, renderOrganization } from '../render/render.ts';
+import { organizationOwns, renderAccess, renderOrganization } from '../render/render.ts';
 import { Terminal, Waiting } from '../runtime/errors.ts';
-import { onDesiredChange } from '../runtime/source.ts';
+import { onDesiredChange, onDigestChange } from '../runtime/source.ts';
 import type { Turns } from '../runtime/turns.ts';
 import { reconciler, type Visit } from '../runtime/visit.ts';
 import { trailersOf } from '../steps/commit.ts';
@@ -54,11 +54,19 @@ export function organizationController({ ports, metrics }: ControllerContext, tu
         onDesiredChange(store.watch('Namespace'), wake),
         // Each Project is a destination of the AppProject; the other children matter when they go.
         onDesiredChange(store.watch('Project'), (key) => wake(key.split('/')[0])),
+        // Roles follow the members and the logins that they were found to be.
+        onDigestChange(store.watch('Team'), membersDigest, (key) => wake(key.namespace)),
         onGone(store, 'Instance', wake),
         onGone(store, 'Wallet', wake),
       ];
     },
   };
+}
+
+/** What the roles depend on of a Team; its conditions are none of it. */
+function membersDigest({ metadata, status }: Team): string {
+  const pinned = status?.members?.map(({ name, subject }) => `${name} ${subject ?? ''}`) ?? [];
+  return JSON.stringify([metadata.uid, metadata.generation, pinned]);
 }
 
 async function namespaceOf(visit: OrganizationVisit, { store }: Ports): Promise<string> {
@@ -87,7 +95,10 @@ async function createNamespace(name: string, uid: string, store: Ports['store'])
   }
 }
 
-/** Destinations of the AppProject are the Organization's Projects; the list is read live, in the Organization's turn. */
+/**
+ * The AppProject, and the roles of the Organization's people. Destinations of the AppProject are the
+ * Organization's Projects; the list is read live, in the Organization's turn.
+ */
 async function commitOrganization(
   visit: OrganizationVisit,
   { store, git, delivery, platform }: Ports,
@@ -95,8 +106,16 @@ async function commitOrganization(
 ): Promise<void> {
   const organization = visit.object;
   await turns.run(organization.metadata.name, async () => {
-    const projects = await store.list('Project', { namespace: organizationNamespace(organization.metadata.name) });
-    const files = throughRender(() => renderOrganization({ organization, projects, platform }));
+    const namespace = organizationNamespace(organization.metadata.name);
+    const projects = await store.list('Project', { namespace });
+    const teams = store.watch('Team').list({ namespace });
+    const files = throughRender(
+      () =>
+        new Map([
+          ...renderOrganization({ organization, projects, platform }),
+          ...renderAccess({ organization, projects, teams, platform }),
+        ]),
+    );
     const { commit } = await throughGit(() =>
       git.commit({
         owns: organizationOwns({ organization }),

@@ -4,14 +4,17 @@ import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { parse, parseAllDocuments } from 'yaml';
 import { assertGoldenTree, goldenCases } from '../../hack/testing/golden.ts';
+import type { AccessTeam } from './access.ts';
 import type { InstanceInput, ProjectInput } from './input.ts';
-import { defaultPlatform, instanceOwns, projectOwns, renderInstance, renderProject } from './render.ts';
+import { accessFolder } from './paths.ts';
+import { defaultPlatform, instanceOwns, projectOwns, renderAccess, renderInstance, renderProject } from './render.ts';
 
 const TESTDATA = join(import.meta.dirname, 'testdata');
 
 interface Case extends Pick<ProjectInput, 'organization' | 'project'> {
   siblings?: ProjectInput['projects'];
   runtime?: ProjectInput['platform']['runtime'];
+  teams?: AccessTeam[];
   instances?: Omit<InstanceInput, 'organization' | 'project' | 'platform'>[];
 }
 
@@ -24,6 +27,11 @@ function render(input: Case): Map<string, string> {
   const projects = [project, ...(input.siblings ?? [])];
   const out = renderProject({ organization, project, projects, platform });
   const owners = [...projectOwns({ organization, project })];
+  if (input.teams) {
+    for (const [path, text] of renderAccess({ organization, projects, teams: input.teams, platform }))
+      out.set(path, text);
+    owners.push(accessFolder(organization.metadata.name));
+  }
   for (const instance of input.instances ?? []) {
     const owned = instanceOwns({ organization, project, instance: instance.instance });
     for (const [path, text] of renderInstance({ organization, project, platform, ...instance })) {

@@ -58,6 +58,11 @@ export function organizationFolder(organization: string): string {
   return `${platformRoot(organization)}/organization`;
 }
 
+/** Folder of the roles of an Organization's people. */
+export function accessFolder(organization: string): string {
+  return `${platformRoot(organization)}/access`;
+}
+
 /** Folder of a Project's Namespace and Application. */
 export function projectPlatformFolder(organization: string, project: string, projectUid: string): string {
   const hash = shortHash(checkedUid('Project', projectUid));

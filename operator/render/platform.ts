@@ -20,8 +20,19 @@ export interface Platform {
     /** Base64 PEM, when Vault's certificate is not publicly trusted. */
     caBundle?: string;
   };
+  access: AccessPlatform;
   /** The runtime that profile Namespace gives each Instance. Absent: that profile is not offered. */
   runtime?: RuntimePlatform;
+}
+
+/** How the API server's OIDC authenticator names the people that our Teams name. */
+export interface AccessPlatform {
+  /** `{issuer}` and `{sub}`, or `{email}`, with what stands around them. */
+  users: string;
+  /** `{group}` with its prefix. */
+  groups: string;
+  /** The issuer that the API server trusts; needed where `users` does not name it. */
+  issuer?: string;
 }
 
 export interface RuntimePlatform {
@@ -59,5 +70,7 @@ export function defaultPlatform(remote: string, branch: string): Platform {
       authMount: 'kubernetes',
       audience: 'vault',
     },
+    // What kube-apiserver does with --oidc-issuer-url alone.
+    access: { users: '{issuer}#{sub}', groups: '{group}' },
   };
 }

@@ -3,8 +3,16 @@
  * `…Owns` functions name the paths that each result owns completely, for the Git writer to prune.
  */
 import type { InstanceInput, OrganizationInput, ProjectInput } from './input.ts';
-import { instanceFolder, organizationFolder, projectPlatformFolder, skeletonFolder, tenantRoot } from './paths.ts';
+import {
+  accessFolder,
+  instanceFolder,
+  organizationFolder,
+  projectPlatformFolder,
+  skeletonFolder,
+  tenantRoot,
+} from './paths.ts';
 
+export { renderAccess } from './access.ts';
 export { RenderError, type RenderErrorCode } from './errors.ts';
 export type { InstanceInput, OrganizationInput, ProjectInput } from './input.ts';
 export { renderInstance } from './instance.ts';
@@ -13,7 +21,7 @@ export { defaultPlatform } from './platform.ts';
 export { renderOrganization, renderProject } from './project.ts';
 
 export function organizationOwns({ organization }: Pick<OrganizationInput, 'organization'>): string[] {
-  return [organizationFolder(organization.metadata.name)];
+  return [organizationFolder(organization.metadata.name), accessFolder(organization.metadata.name)];
 }
 
 /** What `renderProject` writes. The Instances of the Project are not in it. */
