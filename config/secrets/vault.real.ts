@@ -309,6 +309,17 @@ test('a standby redirects, and is refused: the token stays with the configured h
   assert.match((await refused('unavailable', () => first.metadata(PATH))).message, 'GSV_VAULT_ADDR');
 });
 
+test('a server with TLS is believed by its authority, and by no other', async (t) => {
+  const tls = { certFile: cluster.caFile, keyFile: cluster.caFile.replace(/\.crt$/, '.key') };
+  const secure = await testVault({ tls });
+  t.after(() => secure.close());
+  const auth = { kind: 'token' as const, token: Secret.of(secure.rootToken) };
+  assert.match(secure.url, /^https:/);
+  await open({ url: secure.url, auth, caFile: tls.certFile }).write(PATH, { value: 'one' });
+  const stranger = open({ url: secure.url, auth });
+  assert.match((await refused('unavailable', () => stranger.metadata(PATH))).message, /SELF_SIGNED|UNABLE_TO/);
+});
+
 test('a secret whose latest version was deleted or destroyed counts as absent, and can be created again', async () => {
   const [operator, runner] = [await login('gsv-operator'), await login('gsv-runner')];
   await operator.putPolicy('gsv-i-uid', [{ path: 't/gsv-w-a/uid/*', capabilities: ['read'] }]);

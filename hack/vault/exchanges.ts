@@ -161,6 +161,8 @@ const RIGHTS: Row[] = [
   ['operator', 'LIST', 'secret/metadata/t', undefined, 'and the folder of all'],
   ['operator', 'LIST', 'secret/metadata', undefined, 'but not what is above'],
   ['operator', 'POST', 'secret/metadata/t/gsv-w-a/uid/o', { max_versions: 1 }, 'and changes no metadata'],
+  ['operator', 'POST', 'secret/destroy/t/gsv-w-a/uid/o', { versions: [1] }, 'but destroys versions'],
+  ['operator', 'POST', 'secret/delete/t/gsv-w-a/uid/o', { versions: [1] }, 'does not merely delete them'],
   ['operator', 'POST', 'secret/data/platform/a', { data: {} }, 'nor writes elsewhere'],
   ['operator', 'DELETE', 'secret/metadata/t/gsv-w-a/uid/o', undefined, 'and destroys'],
   ['operator', 'GET', 'elsewhere/metadata/a', undefined, 'a mount that is not there, without rights'],
@@ -168,6 +170,7 @@ const RIGHTS: Row[] = [
   ['runner', 'GET', 'secret/data/t/gsv-w-a/uid/r', undefined, 'and reads no value'],
   ['runner', 'GET', 'secret/metadata/t/gsv-w-a/uid/r', undefined, 'nor metadata'],
   ['runner', 'LIST', 'secret/metadata/t', undefined, 'nor lists'],
+  ['runner', 'POST', 'secret/destroy/t/gsv-w-a/uid/r', { versions: [1] }, 'nor destroys versions'],
   ['runner', 'DELETE', 'secret/metadata/t/gsv-w-a/uid/r', undefined, 'nor destroys'],
 ];
 

@@ -1,8 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { request } from 'undici';
 import type { Cluster } from '../cluster/cluster.ts';
 import { ProcessGroup, type Running, sweep } from '../cluster/processes.ts';
 import { ServiceAccounts } from '../cluster/service-accounts.ts';
@@ -30,11 +30,13 @@ export interface VaultOptions {
   cluster?: Pick<Cluster, 'kubeconfig' | 'url' | 'caFile'>;
   /** `file` outlives a restart; only `memory` can have a standby. Default: `memory`. */
   storage?: 'memory' | 'file';
+  /** PEM files of a certificate for 127.0.0.1 with its authority, and of its key. Absent: no TLS. */
+  tls?: { certFile: string; keyFile: string };
   /** Also start a second node, which waits. It redirects, as it cannot forward. */
   standby?: boolean;
 }
 
-/** A real Vault server on loopback, without TLS. Its first members are those of the double. */
+/** A real Vault server on loopback. Its first members are those of the double. */
 export interface RunningVault {
   url: string;
   rootToken: string;
@@ -111,12 +113,13 @@ class VaultServer {
     this.#folder = folder;
     this.#group = group;
     this.#options = options;
+    if (options.tls !== undefined) this.#root = { ...this.#root, caFile: options.tls.certFile };
   }
 
   async start(close: () => Promise<void>): Promise<RunningVault> {
     const started = Date.now();
     await onFreePort(async (port) => {
-      this.#url = `http://127.0.0.1:${port}`;
+      this.#url = `${this.#scheme}://127.0.0.1:${port}`;
       this.#args = [`-listen=127.0.0.1:${port}`, ...(await this.#more())];
       await this.#launch();
     });
@@ -151,16 +154,17 @@ class VaultServer {
   }
 
   async #more(): Promise<string[]> {
-    const { storage = 'memory', standby = false } = this.#options;
+    const { storage = 'memory', standby = false, tls } = this.#options;
     const args: string[] = [];
     if (storage === 'file') {
       const data = join(this.#folder, 'data');
       await mkdir(data, { recursive: true, mode: 0o700 });
       args.push(`-storage=${data}`);
     }
+    if (tls !== undefined) args.push(`-tls-cert=${tls.certFile}`, `-tls-key=${tls.keyFile}`);
     if (standby) {
       const address = `127.0.0.1:${await freePort()}`;
-      this.#standbyUrl = `http://${address}`;
+      this.#standbyUrl = `${this.#scheme}://${address}`;
       args.push(`-standby=${address}`);
     }
     return args;
@@ -179,7 +183,7 @@ class VaultServer {
     const answer = await asAdministrator({ ...this.#root, url: this.#url }, 'POST', 'sys/init', body);
     const { keys_base64, root_token } = answer as { keys_base64: string[]; root_token: string };
     this.#key = keys_base64[0] ?? '';
-    this.#root = { url: this.#url, token: root_token, mount: MOUNT };
+    this.#root = { ...this.#root, url: this.#url, token: root_token };
     await this.#unseal();
   }
 
@@ -187,19 +191,28 @@ class VaultServer {
   async #unseal(): Promise<void> {
     for (const url of this.#nodes) {
       await asAdministrator({ ...this.#root, url }, 'POST', 'sys/unseal', { key: this.#key });
-      const open = async (): Promise<boolean> => [ACTIVE, STANDBY].includes(await probe(`${url}/v1/sys/health`));
+      const open = async (): Promise<boolean> => [ACTIVE, STANDBY].includes(await this.#probe(url));
       await settled(`${url} is neither active nor standby`, open);
       const active = async (): Promise<boolean> => (await this.#health()).includes(ACTIVE);
       await settled('no node is active', active);
     }
   }
 
+  get #scheme(): string {
+    return this.#options.tls === undefined ? 'http' : 'https';
+  }
+
   get #nodes(): string[] {
     return [this.#url, ...(this.#standbyUrl === undefined ? [] : [this.#standbyUrl])];
   }
 
+  #probe(node: string): Promise<number> {
+    const { tls } = this.#options;
+    return probe(`${node}/v1/sys/health`, tls === undefined ? undefined : readFileSync(tls.certFile));
+  }
+
   #health(): Promise<number[]> {
-    return Promise.all(this.#nodes.map((node) => probe(`${node}/v1/sys/health`)));
+    return Promise.all(this.#nodes.map((node) => this.#probe(node)));
   }
 
   /** @returns the accessor of the Kubernetes auth mount */
@@ -207,7 +220,13 @@ class VaultServer {
     const { cluster } = this.#options;
     await asAdministrator(this.#root, 'POST', `sys/mounts/${MOUNT}`, { type: 'kv', options: { version: '2' } });
     // A new KV v2 mount upgrades itself for a moment, and refuses until then.
-    await settled(`${MOUNT}/ is not usable`, async () => (await this.#status(`${MOUNT}/config`)) === 200);
+    await settled(`${MOUNT}/ is not usable`, async () => {
+      const config = asAdministrator(this.#root, 'GET', `${MOUNT}/config`);
+      return config.then(
+        () => true,
+        () => false,
+      );
+    });
     await asAdministrator(this.#root, 'POST', 'sys/auth/kubernetes', { type: 'kubernetes' });
     if (cluster !== undefined) await this.#trust(cluster);
     const { data } = await asAdministrator(this.#root, 'GET', 'sys/auth');
@@ -231,14 +250,6 @@ class VaultServer {
     } finally {
       await accounts.close();
     }
-  }
-
-  async #status(path: string): Promise<number> {
-    const { statusCode, body } = await request(`${this.#url}/v1/${path}`, {
-      headers: { 'x-vault-token': this.#root.token },
-    });
-    await body.dump();
-    return statusCode;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Prepares a Vault or OpenBao for the tests as an administrator would: with the shipped steps and a root token. */
-import { request } from 'undici';
+import { readFileSync } from 'node:fs';
+import { Agent, request } from 'undici';
 import {
   prepareLogins as loginSteps,
   type Preparation,
@@ -11,23 +12,28 @@ export interface VaultAdministrator {
   url: string;
   token: string;
   mount: string;
+  /** PEM file of the authorities to trust, where the server has TLS. */
+  caFile?: string;
 }
 
 const FACTS = { authMount: 'kubernetes', audience: 'vault', systemNamespace: 'gsv-system' };
 
 /** @throws Error with status and path when the server refuses */
 export async function asAdministrator(
-  { url, token }: Pick<VaultAdministrator, 'url' | 'token'>,
+  { url, token, caFile }: Pick<VaultAdministrator, 'url' | 'token' | 'caFile'>,
   method: 'GET' | 'POST' | 'DELETE',
   path: string,
   body?: Record<string, unknown>,
 ): Promise<Record<string, unknown>> {
+  const dispatcher = caFile === undefined ? undefined : new Agent({ connect: { ca: readFileSync(caFile) } });
   const response = await request(`${url}/v1/${path}`, {
     method,
+    ...(dispatcher === undefined ? {} : { dispatcher }),
     headers: { 'x-vault-token': token, 'content-type': 'application/json' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.body.text();
+  await dispatcher?.close();
   if (response.statusCode >= 300) throw new Error(`${method} ${path}: ${response.statusCode}`);
   return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
