@@ -56,7 +56,7 @@ export function violations(
   if (conditions.length === 0 && (status.observedGeneration ?? NOTHING_OBSERVED) === NOTHING_OBSERVED) return found;
   found.push(...shape(conditions));
   for (const condition of conditions) found.push(...single(kind, after, condition));
-  found.push(...together(conditions));
+  found.push(...together(conditions, isPaused(after, status)));
   found.push(...transitions(conditions, old?.conditions ?? []));
   if (found.length === 0) found.push(...consistent(after, status));
   return found;
@@ -116,7 +116,7 @@ function single(kind: Kind, { metadata }: Version, condition: Condition): string
 }
 
 /** How Ready, Reconciling and Stalled go together: the table of rule 10. */
-function together(conditions: readonly Condition[]): string[] {
+function together(conditions: readonly Condition[], paused: boolean): string[] {
   const [ready, reconciling, stalled] = (['Ready', 'Reconciling', 'Stalled'] as const).map((type) =>
     findCondition(conditions, type),
   );
@@ -128,7 +128,7 @@ function together(conditions: readonly Condition[]): string[] {
     [reconciling !== undefined && stalled !== undefined, 'Reconciling and Stalled stand there together'],
     [ready?.status === 'True' && (reconciling ?? stalled) !== undefined, 'Ready is True beside Reconciling or Stalled'],
     [ready?.status === 'True' && treatment(ready) !== 'Info', 'Ready is True for a reason that holds up'],
-    [ready?.status === 'False' && (reconciling ?? stalled) === undefined, 'Ready is False and nobody acts'],
+    [ready?.status === 'False' && (reconciling ?? stalled) === undefined && !paused, 'Ready is False and nobody acts'],
     [ready?.status === 'False' && treatment(ready) === 'Info', 'Ready is False for a reason that holds nothing up'],
     [stalled !== undefined && stalled.reason !== ready?.reason, 'Stalled names another reason than Ready'],
     [stalled !== undefined && treatment(stalled) !== 'Terminal', `Stalled for ${stalled?.reason}, which passes`],
@@ -156,14 +156,17 @@ function transitions(conditions: readonly Condition[], old: readonly Condition[]
   });
 }
 
+/** A paused one keeps what it was (rule 10): Ready speaks of the last spec that ran, and nobody is at work. */
+function isPaused({ spec }: Version, { lifecycle }: Observed): boolean {
+  return (spec as { suspend?: boolean } | undefined)?.suspend === true || lifecycle === 'Paused';
+}
+
 /** What others read from it is what we mean by it. */
 function consistent(version: Version, status: Observed): string[] {
   const seen = kstatus({ metadata: version.metadata, status });
   const ready = findCondition(status.conditions, 'Ready');
   const found: string[] = [];
-  // A paused one keeps what it was (rule 10): ready as of the last spec that ran.
-  const paused = (version.spec as { suspend?: boolean } | undefined)?.suspend === true || status.lifecycle === 'Paused';
-  if (seen === 'Current' && ready?.observedGeneration !== version.metadata.generation && !paused)
+  if (seen === 'Current' && ready?.observedGeneration !== version.metadata.generation && !isPaused(version, status))
     found.push('Ready is True by an old generation and counts as current');
   if (
     isReady({ metadata: version.metadata, status: { ...status, conditions: [...(status.conditions ?? [])] } }) !==
