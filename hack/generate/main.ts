@@ -8,6 +8,7 @@ import { OWN_KINDS } from '../../crds/definitions.ts';
 import { conditionsFile } from './conditions.ts';
 import { errorsFile } from './errors.ts';
 import { annotate, exampleFile } from './examples.ts';
+import { healthFiles } from './health.ts';
 import { typesFile } from './kinds.ts';
 import { sampleOfferings, sampleVersion, sampleVersionFile } from './samples.ts';
 import { settingsFile } from './settings.ts';
@@ -28,6 +29,7 @@ const GENERATORS: readonly Generator[] = [
     file: sampleVersionFile(offering),
     produce: () => sampleVersion(offering),
   })),
+  ...healthFiles(),
   { file: 'docs/settings.md', produce: () => settingsFile() },
   { file: 'docs/conditions.md', produce: () => conditionsFile() },
   { file: 'docs/errors.md', produce: () => errorsFile() },
