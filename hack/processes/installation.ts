@@ -1,5 +1,5 @@
-import { createPublicKey, randomBytes } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -12,8 +12,8 @@ import { type Issuer, startIssuer } from '../issuer/issuer.ts';
 import { loadCatalog } from '../quickstart/catalog.ts';
 import { startSampleRuntime } from '../runtime/sample.ts';
 import { type OurProcess, startProcess } from '../testing/process.ts';
-import { startVaultDouble } from '../vault/double.ts';
 import { prepareLogins, prepareVault } from '../vault/prepare.ts';
+import { testVault } from '../vault/testing.ts';
 import { accountOf, applyBase } from './accounts.ts';
 import { type Shop, startShop } from './shop.ts';
 
@@ -193,14 +193,10 @@ function account(name: string) {
   return { sub, name, email: `${name}@example.com`, emailVerified: true };
 }
 
-/** The double decides Kubernetes logins by the signature of the API server's own tokens. */
+/** A real Vault, which asks the API server about every login. */
 async function openVault(cluster: Cluster) {
-  const pem = await readFile(join(cluster.folder, 'service-accounts.key'));
-  const key = createPublicKey(pem).export({ type: 'spki', format: 'der' });
-  const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
-  const serviceAccounts = await crypto.subtle.importKey('spki', new Uint8Array(key), algorithm, false, ['verify']);
-  const vault = await startVaultDouble({ serviceAccounts });
-  const administrator = { url: vault.url, token: vault.rootToken, mount: 'secret' };
+  const vault = await testVault({ cluster });
+  const administrator = { url: vault.url, token: vault.rootToken, mount: vault.mount };
   await prepareVault(administrator);
   await prepareLogins(administrator, vault.accessor);
   return vault;
