@@ -72,6 +72,16 @@ const rows: { name: string; outcome: Outcome; had?: Condition[]; shows: string[]
     observed: 2,
   },
   {
+    name: 'a wait does not outlive itself into a suspension',
+    outcome: { kind: 'Suspended' },
+    had: [
+      { ...READY, status: 'False', reason: 'SyncPending' },
+      { ...READY, type: 'Reconciling' },
+    ],
+    shows: ['Ready Unknown Suspended'],
+    observed: 2,
+  },
+  {
     name: 'a suspended newcomer has Ready all the same',
     outcome: { kind: 'Suspended' },
     had: [],

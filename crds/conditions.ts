@@ -17,6 +17,11 @@ export const CONDITION_TYPES = {
   Ready: { polarity: 'Normal', kinds: 'all', meaning: 'The object does what its spec says. Always present.' },
   Reconciling: { polarity: 'Abnormal', kinds: 'all', meaning: 'The operator is at work or will try again by itself.' },
   Stalled: { polarity: 'Abnormal', kinds: 'all', meaning: 'Nothing goes on until somebody changes something.' },
+  RolledOut: {
+    polarity: 'Normal',
+    kinds: ['Offering'],
+    meaning: 'The version of the channel has reached every Instance that upgrades by itself and can take it.',
+  },
   Accepted: {
     polarity: 'Normal',
     kinds: ['Instance'],
@@ -96,7 +101,8 @@ export function nextConditions(input: ConditionsInput): { observedGeneration: nu
   for (const fact of input.facts) drafts.set(fact.type, fact);
   drafts.delete('Reconciling');
   if (outcome.kind !== 'Suspended') drafts.delete('Stalled');
-  for (const [type, draft] of Object.entries(outcomeDrafts(outcome, before.get('Ready')))) drafts.set(type, draft);
+  for (const [type, draft] of Object.entries(outcomeDrafts(outcome, before.get('Ready'), before.has('Stalled'))))
+    drafts.set(type, draft);
 
   const conditions: Condition[] = [];
   for (const type of Object.keys(CONDITION_TYPES)) {
@@ -109,7 +115,7 @@ export function nextConditions(input: ConditionsInput): { observedGeneration: nu
   return { observedGeneration: final ? generation : (previous.observedGeneration ?? NOTHING_OBSERVED), conditions };
 }
 
-function outcomeDrafts(outcome: Outcome, ready: Condition | undefined): Record<string, Draft> {
+function outcomeDrafts(outcome: Outcome, ready: Condition | undefined, stalled: boolean): Record<string, Draft> {
   switch (outcome.kind) {
     case 'Progressing': {
       const message = 'The operator is working on the present generation.';
@@ -136,8 +142,11 @@ function outcomeDrafts(outcome: Outcome, ready: Condition | undefined): Record<s
         Stalled: { status: 'True', reason: outcome.reason, message: outcome.message },
       };
     case 'Suspended':
-      // Ready stays as it is; but it is always present, so a suspended newcomer gets one.
-      return ready ? {} : { Ready: { status: 'Unknown', reason: 'Suspended', message: 'Suspended before first use.' } };
+      // Ready stays as it is. But it is always present, so a suspended newcomer gets one; and a False that
+      // spoke of a wait does not outlive the wait.
+      return ready && (ready.status === 'True' || stalled)
+        ? {}
+        : { Ready: { status: 'Unknown', reason: 'Suspended', message: 'Suspended before it was ready.' } };
   }
 }
 

@@ -163,6 +163,17 @@ export const REASONS = {
     'Set `spec.channel` of the Offering or `spec.version` of the Instance.',
   ),
 
+  RolloutProgressing: info(
+    ['Offering'],
+    'Instances that upgrade by themselves take the version group after group; the message counts them.',
+    NOTHING,
+  ),
+  RolloutHalted: terminal(
+    ['Offering'],
+    'Too many Instances did not become ready with the version; they went back, and no more take it.',
+    'See `status.upgrade` of those Instances; publish a corrected version and move the channel to it.',
+  ),
+
   // Instance: accept
   OfferingNotPublished: waiting(['Instance'], 'The Offering is a draft.', 'Publish the Offering.'),
   OfferingPaused: waiting(['Instance'], 'The Offering takes no new Instances at present.', 'Wait or ask the store.'),
@@ -187,6 +198,11 @@ export const REASONS = {
 
   // Instance: upgrade. What runs goes on running.
   UpgradeProving: waiting(['Instance'], 'The new version was switched to and has not answered yet.', NOTHING),
+  RollingBack: waiting(
+    ['Instance'],
+    'The new version did not become ready; the previous one is being brought back.',
+    NOTHING,
+  ),
   UpgradeRolledBack: terminal(
     ['Instance'],
     'The new version did not become ready within 5 minutes; the previous one runs again.',

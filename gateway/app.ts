@@ -12,6 +12,7 @@ import { Instances } from './admission/instances.ts';
 import { RateLimits } from './admission/limits.ts';
 import { Overload } from './admission/overload.ts';
 import { addCatalogRoutes } from './catalog/routes.ts';
+import { addRequestRoutes } from './control/requests.ts';
 import { addControlRoutes } from './control/routes.ts';
 import { addSecretRoutes } from './control/secrets.ts';
 import type { Edge, EdgePlugin, EdgeRole } from './edge.ts';
@@ -116,6 +117,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     if (serves(options.role, ['api'])) {
       addCatalogRoutes(scope, edge);
       addControlRoutes(scope, edge);
+      addRequestRoutes(scope, edge);
       addSecretRoutes(scope, edge);
       addAccountRoutes(scope, edge);
     }

@@ -77,6 +77,15 @@ const TABLE: Record<string, Row | 'public'> = {
   'DELETE /api/orgs/:org/instances/:instance': one('managed_by_git', ['admin'], ['viewer', 'operator', 'billing']),
   'POST /api/orgs/:org/instances/:instance/pause': one('managed_by_git', ['operator', 'admin'], ['viewer', 'billing']),
   'POST /api/orgs/:org/instances/:instance/resume': one(200, ['operator', 'admin'], ['viewer', 'billing']),
+  'POST /api/orgs/:org/instances/:instance/rotate': one('managed_by_git', ['operator', 'admin'], ['viewer', 'billing']),
+  'POST /api/orgs/:org/instances/:instance/upgrade': one(
+    'managed_by_git',
+    ['admin'],
+    ['viewer', 'operator', 'billing'],
+    {
+      body: { channel: 'Stable' },
+    },
+  ),
   'GET /api/orgs/:org/instances/:instance/secrets': one(200, READERS, MEMBERS_WITHOUT_READ),
   'PUT /api/orgs/:org/instances/:instance/secrets/:secret': one(200, ['operator', 'admin'], ['viewer', 'billing'], {
     body: { value: 'a-real-secret-value' },

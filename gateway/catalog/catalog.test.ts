@@ -112,3 +112,18 @@ test('replies can be cached and revalidated', async () => {
   assert.is(again.status, 304);
   assert.is(again.text, '');
 });
+
+test('what is past its end of sale is neither shown nor sold, although its spec says Published', async () => {
+  const beta = await world.store.get('Offering', { name: 'beta' });
+  if (!beta) throw new Error('beta is gone');
+  const spec = { ...beta.spec, endOfSaleTime: '2026-01-01T00:00:00Z' };
+  await world.store.apply('Offering', { metadata: { name: 'beta' }, spec }, { fieldManager: 'edge-world' });
+  for (let attempt = 0; attempt < 200; attempt++) {
+    if ((await world.call('GET', '/api/offerings/beta', { as: 'none' })).status === 404) break;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.is((await world.call('GET', '/api/offerings/beta', { as: 'none' })).body.code, 'offering_not_found');
+  const wish = { name: 'late', offering: 'beta', plan: 'starter' };
+  const refused = await world.call('POST', '/api/orgs/acme/instances', { as: 'admin', body: wish });
+  assert.equal([refused.body.code, refused.body.lifecycle], ['offering_not_sellable', 'EndOfSale']);
+});

@@ -1,5 +1,6 @@
 import type { Contract } from '../../crds/contract.ts';
 import type { Offering } from '../../crds/kinds.ts';
+import { effectiveLifecycle } from '../../crds/lifecycle.ts';
 import type { ResourceCache } from '../../crds/store.ts';
 import type { Contracts } from '../admission/contracts.ts';
 
@@ -14,16 +15,21 @@ export const FACETS = ['category', 'valueStream', 'language', 'modality', 'capab
 export type Facet = (typeof FACETS)[number];
 
 /** What the public may see: published, with a readable contract behind its channel. Sorted by name. */
-export function sellableOfferings(offerings: ResourceCache<'Offering'>, contracts: Contracts): Sellable[] {
+export function sellableOfferings(
+  offerings: ResourceCache<'Offering'>,
+  contracts: Contracts,
+  nowMs: number,
+): Sellable[] {
   return offerings
     .list()
-    .flatMap((offering) => sellable(offering, contracts) ?? [])
+    .flatMap((offering) => sellable(offering, contracts, nowMs) ?? [])
     .sort((a, b) => (a.offering.metadata.name < b.offering.metadata.name ? -1 : 1));
 }
 
 /** Undefined when it is not for sale. */
-export function sellable(offering: Offering, contracts: Contracts): Sellable | undefined {
-  const { lifecycle, channel } = offering.spec;
+export function sellable(offering: Offering, contracts: Contracts, nowMs: number): Sellable | undefined {
+  const { channel } = offering.spec;
+  const lifecycle = effectiveLifecycle(offering.spec, nowMs);
   if (lifecycle !== 'Published' || channel === undefined || offering.metadata.deletionTimestamp !== undefined)
     return undefined;
   const version = contracts.cachedVersion(offering.metadata.name, channel);

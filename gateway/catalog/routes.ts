@@ -50,7 +50,7 @@ export function addCatalogRoutes(app: FastifyInstance, edge: Edge): void {
     '/api/offerings',
     { config, schema: { tags, summary: 'Search the catalog', querystring: QUERY } },
     async (request, reply) => {
-      const found = search(sellableOfferings(offerings, edge.contracts), request.query);
+      const found = search(sellableOfferings(offerings, edge.contracts, edge.clock()), request.query);
       const page = pageByName(found, (item) => item.offering.metadata.name, request.query);
       const body = { items: page.items.map(offeringCard), next: page.next, facets: countFacets(found) };
       return cacheable(request, reply, body);
@@ -61,7 +61,7 @@ export function addCatalogRoutes(app: FastifyInstance, edge: Edge): void {
     { config, schema: { tags, summary: 'An Offering with its plans and config schema', params: nameParams('name') } },
     async (request, reply) => {
       const offering = offerings.get({ name: request.params.name });
-      const item = offering && sellable(offering, edge.contracts);
+      const item = offering && sellable(offering, edge.contracts, edge.clock());
       if (!item) throw problem('offering_not_found');
       return cacheable(request, reply, offeringPage(item));
     },

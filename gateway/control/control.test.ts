@@ -107,6 +107,30 @@ test('pause and resume are the spec’s suspend and leave everything else alone'
   assert.equal(after?.spec, spec);
 });
 
+test('rotate and upgrade are requests to the operator: an annotation, and for a version the pin', async () => {
+  await world.makeInstance('upgrading', { channel: 'Stable', upgradePolicy: 'Automatic' });
+  const stored = async () => world.store.get('Instance', { name: 'upgrading', namespace: 'gsv-org-acme' });
+  const rotated = await world.call('POST', `${INSTANCES}/upgrading/rotate`);
+  assert.is(rotated.status, 202, rotated.text);
+  const before = await stored();
+  const asked = before?.metadata.annotations?.['store.gsv.dev/rotate-requested-at'] ?? '';
+  assert.match(asked, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert.is(before?.metadata.generation, 1);
+  const upgrade = (body: object) => world.call('POST', `${INSTANCES}/upgrading/upgrade`, { as: 'admin', body });
+  const pinned = await upgrade({ version: '1.0.0' });
+  assert.is(pinned.status, 202, pinned.text);
+  const { spec, metadata } = (await stored()) ?? {};
+  assert.equal([spec?.version, spec?.channel, spec?.upgradePolicy], ['1.0.0', undefined, undefined]);
+  assert.is(metadata?.annotations?.['store.gsv.dev/rotate-requested-at'], asked);
+  assert.ok(metadata?.annotations?.['store.gsv.dev/upgrade-requested-at']);
+  assert.is((await upgrade({ channel: 'Stable' })).status, 202);
+  const following = (await stored())?.spec;
+  assert.equal([following?.version, following?.channel], [undefined, 'Stable']);
+  assert.is((await upgrade({ version: '9.9.9' })).body.code, 'reference_invalid');
+  assert.is((await upgrade({ version: '1.0.0', channel: 'Stable' })).body.code, 'invalid_request');
+  assert.is((await upgrade({})).body.code, 'invalid_request');
+});
+
 test('deleting removes the Instance', async () => {
   await world.makeInstance('doomed');
   assert.is((await world.call('DELETE', `${INSTANCES}/doomed`, { as: 'admin' })).status, 202);

@@ -47,12 +47,14 @@ function sentence(errors: readonly Violation[]): string {
 /**
  * Changes an Instance's spec on its live state; what others wrote meanwhile is kept.
  * @param change the new spec, from the present one; may throw a Problem
+ * @param requests annotations to set: what the operator is asked to do now
  * @throws Problem `managed_by_git`, `instance_not_found`, `instance_changed`, `resource_invalid`
  */
 export async function editInstance(
   edge: Edge,
   found: Instance,
   change: (spec: Instance['spec']) => Instance['spec'],
+  requests: Record<string, string> = {},
 ): Promise<Instance> {
   const { name, namespace, uid } = found.metadata;
   const key = { name, ...(namespace === undefined ? {} : { namespace }) };
@@ -61,8 +63,10 @@ export async function editInstance(
     if (present?.metadata.uid !== uid || present.metadata.deletionTimestamp !== undefined)
       throw problem('instance_not_found');
     refuseManagedByGit(present);
-    const { labels, annotations, resourceVersion } = present.metadata;
-    const metadata = { ...key, ...(labels ? { labels } : {}), ...(annotations ? { annotations } : {}) };
+    const { labels, resourceVersion } = present.metadata;
+    const annotations = { ...present.metadata.annotations, ...requests };
+    const annotated = Object.keys(annotations).length > 0 ? { annotations } : {};
+    const metadata = { ...key, ...(labels ? { labels } : {}), ...annotated };
     const desired = { metadata, spec: change(present.spec) };
     try {
       return await edge.store.apply('Instance', desired, { fieldManager: FIELD_MANAGER, resourceVersion });

@@ -19,6 +19,8 @@ interface Scenario {
   change: (world: World) => Promise<void>;
   /** What takes its time also takes it after a crash. Milliseconds. */
   settleMs?: number;
+  /** How often it has to be looked at again after that. Absent: once. */
+  looks?: number;
 }
 
 const ordered = async (world: World) => {
@@ -115,6 +117,22 @@ const SCENARIOS: Scenario[] = [
     },
   },
   {
+    name: 'fleet rollout',
+    before: async (world) => {
+      await world.order('claims', { fulfilment: world.pay(), upgradePolicy: 'Automatic' });
+      await world.order('other', { fulfilment: world.pay(1), upgradePolicy: 'Automatic' });
+      const next = await publishedVersion(world.blobs, 'claims-agent', '1.1.0', { triage: generatedOnly() });
+      await world.apply('OfferingVersion', { name: 'claims-agent-1.1.0' }, next);
+    },
+    change: async (world) => {
+      const { spec } = await world.get('Offering', { name: 'claims-agent' });
+      await world.apply('Offering', { name: 'claims-agent' }, { ...spec, channel: '1.1.0' });
+      await world.advance(400_000);
+    },
+    settleMs: 400_000,
+    looks: 3,
+  },
+  {
     name: 'rotate',
     settleMs: 3_600_000,
     before: ordered,
@@ -130,7 +148,12 @@ const SCENARIOS: Scenario[] = [
 async function picture(world: World) {
   const instance = await world.store.get('Instance', KEY);
   const { status } = instance ?? {};
+  const offering = await world.get('Offering', { name: 'claims-agent' });
+  const { startedTime: _started, ...rollout } = offering.status?.rollout ?? {};
+  const fleet = await world.store.list('Instance', { namespace: NS });
   return {
+    rollout: offering.status?.rollout && { ...rollout, admittedThrough: undefined },
+    fleet: fleet.map((each) => `${each.metadata.name} ${each.status?.version} ${each.status?.upgrade?.phase}`),
     lifecycle: status?.lifecycle,
     effective: status?.effective && `${status.effective.state}/${status.effective.cause}`,
     observed: status?.observedGeneration,
@@ -141,7 +164,11 @@ async function picture(world: World) {
     timeline: Object.keys(status?.timeline ?? {}).sort(),
     finalizers: instance?.metadata.finalizers,
     claimed: world.ledger.fulfilments.map(({ instanceUid }) => instanceUid !== undefined),
-    commits: world.git.commits.map(({ subject }) => subject),
+    // Which of two goes first depends on their uids.
+    commits:
+      fleet.length > 1
+        ? world.git.commits.map(({ subject }) => subject).sort()
+        : world.git.commits.map(({ subject }) => subject),
     files: [...world.git.files.keys()].map((path) => path.replace(/-[0-9a-f]{8}(?=\/)/, '')).sort(),
     secrets: [...world.secrets.values].map(([path, { version }]) => `${path.split('/').at(-1)} ${version}`),
     rotation: status?.rotation && [
@@ -159,7 +186,7 @@ async function picture(world: World) {
 type Crash = { at: number; when: 'before' | 'after' };
 
 async function run(
-  { before, change, version, settleMs = 0 }: Scenario,
+  { before, change, version, settleMs = 0, looks = 1 }: Scenario,
   crash?: Crash,
   sabotage: (world: World) => void = () => {},
 ) {
@@ -179,8 +206,10 @@ async function run(
     const effects = [...plan.effects];
     await world.stop();
     await world.start();
-    world.clock.leap(settleMs);
-    await world.advance(RECOVERY_MS);
+    for (let look = 0; look < looks; look++) {
+      world.clock.leap(settleMs);
+      await world.advance(RECOVERY_MS);
+    }
     return { picture: await picture(world), effects, died: plan.dead };
   } finally {
     await world.close();

@@ -1,13 +1,14 @@
 import { isReady } from '../../crds/conditions.ts';
-import { organizationNamespace } from '../../crds/kinds.ts';
+import { type Instance, type Offering, organizationNamespace } from '../../crds/kinds.ts';
 import { parseKey } from '../../crds/store.ts';
 import type { DeliveryEvent } from '../delivery/delivery.ts';
 import type { Ports } from '../ports.ts';
-import { ReferenceIndex } from '../runtime/source.ts';
+import { onDigestChange, ReferenceIndex } from '../runtime/source.ts';
 import { reconciler } from '../runtime/visit.ts';
 import type { InstanceVisit } from '../steps/accept.ts';
 import { climb } from '../steps/ladder.ts';
 import { remove } from '../steps/remove.ts';
+import { mayUpgrade } from '../steps/rollout.ts';
 import { type ControllerContext, type Definition, dependency, finalizerOf, own } from './definition.ts';
 import type { LedgerFeed } from './ledger-feed.ts';
 import { reference, referencesOf } from './references.ts';
@@ -53,6 +54,23 @@ export function instanceController({ ports, metrics }: ControllerContext, feed: 
           const offering = versions.get(key)?.spec.offeringRef.name;
           return offering === undefined ? [] : wake(reference.offering(offering));
         }),
+        onDigestChange(
+          store.watch('Offering'),
+          ({ status }) => `${status?.lifecycle}`,
+          ({ name }) => wake(reference.offering(name)).forEach(add),
+        ),
+        onDigestChange(
+          store.watch('Offering'),
+          ({ status }) =>
+            JSON.stringify(
+              status?.rollout && [status.rollout.version, status.rollout.phase, status.rollout.admittedThrough],
+            ),
+          ({ name }) => {
+            const offering = store.watch('Offering').get({ name });
+            for (const key of wake(reference.offering(name)))
+              if (isLetBegin(offering, store.watch('Instance').get(parseKey(key)))) add(key);
+          },
+        ),
         ports.delivery.onChange((event) => {
           for (const key of wokenBy(event, index, store)) add(key);
         }),
@@ -61,6 +79,13 @@ export function instanceController({ ports, metrics }: ControllerContext, feed: 
       ];
     },
   };
+}
+
+/** A rollout moves often, and in a large fleet each move concerns few. */
+function isLetBegin(offering: Offering | undefined, instance: Instance | undefined): boolean {
+  const { rollout } = offering?.status ?? {};
+  if (instance?.spec.upgradePolicy !== 'Automatic' || instance.status?.version === rollout?.version) return false;
+  return mayUpgrade(rollout, offering?.spec.channel, instance.metadata.uid);
 }
 
 /** Whom a change of what was delivered concerns: of a whole Project mostly those that wait for something. */

@@ -1,10 +1,12 @@
-import { isReady } from '../../crds/conditions.ts';
-import type { Offering, OfferingVersion } from '../../crds/kinds.ts';
-import { keyText } from '../../crds/store.ts';
+import { findCondition, isReady } from '../../crds/conditions.ts';
+import type { Instance, Offering, OfferingVersion } from '../../crds/kinds.ts';
+import { effectiveLifecycle, nextLifecycleChangeMs } from '../../crds/lifecycle.ts';
+import { keyText, parseKey } from '../../crds/store.ts';
 import type { Ports } from '../ports.ts';
 import { Terminal, Waiting } from '../runtime/errors.ts';
 import { onDesiredChange, onDigestChange, ReferenceIndex, readinessDigest } from '../runtime/source.ts';
 import { reconciler, type Visit } from '../runtime/visit.ts';
+import { nextRollout } from '../steps/fleet.ts';
 import { CONCURRENCY, type ControllerContext, type Definition, dependency, own } from './definition.ts';
 import { reference, referencesOf } from './references.ts';
 import { refuseSharedSkus } from './skus.ts';
@@ -29,7 +31,10 @@ export function offeringController({ ports, metrics }: ControllerContext): Defin
       log,
       metrics,
       up: async (visit) => {
-        visit.status.instances = countInstances(visit, index, ports);
+        const fleet = instancesOf(visit, index, ports);
+        visit.status.instances = { total: fleet.length, ready: fleet.filter((each) => isReady(each)).length };
+        visit.status.lifecycle = effectiveLifecycle(visit.object.spec, visit.nowMs);
+        visit.againAfterMs = nextLifecycleChangeMs(visit.object.spec, visit.nowMs);
         visit.status.publishedVersion = undefined;
         const { metadata, spec } = visit.object;
         refuseSharedSkus(`Offering ${metadata.name}`, spec.skus?.map(({ sku }) => sku) ?? [], store);
@@ -37,6 +42,7 @@ export function offeringController({ ports, metrics }: ControllerContext): Defin
         if (version === undefined) return undefined;
         refuseUnknownPlans(visit.object, version);
         visit.status.publishedVersion = version.spec.version;
+        rollOut(visit, version.spec.version, fleet);
         return undefined;
       },
     }),
@@ -63,12 +69,19 @@ export function offeringController({ ports, metrics }: ControllerContext): Defin
   };
 }
 
+/** What counts and rollout depend on. */
+function fleetDigest(instance: Instance): string {
+  const { version, upgrade, effective, conditions } = instance.status ?? {};
+  const upToDate = findCondition(conditions, 'UpToDate')?.status;
+  return JSON.stringify([readinessDigest(instance), version, upgrade?.phase, effective?.state, upToDate]);
+}
+
 /** Wakes the Offering of an Instance that came, went or turned ready, a little later and once for many. */
 function countWatch({ store, clock }: Ports, add: (key: string) => void): () => void {
   const instances = store.watch('Instance');
   const offeringOf = new Map<string, string>();
   const due = new Map<string, () => void>();
-  const end = onDigestChange(instances, readinessDigest, (key) => {
+  const end = onDigestChange(instances, fleetDigest, (key) => {
     const text = keyText(key);
     const offering = instances.get(key)?.spec.offeringRef.name ?? offeringOf.get(text);
     if (offering === undefined) return;
@@ -87,14 +100,26 @@ function countWatch({ store, clock }: Ports, add: (key: string) => void): () => 
   };
 }
 
-function countInstances(visit: Visit<'Offering'>, index: ReferenceIndex<'Instance'>, { store }: Ports) {
+function instancesOf(visit: Visit<'Offering'>, index: ReferenceIndex<'Instance'>, { store }: Ports): Instance[] {
   const cache = store.watch('Instance');
   const keys = index.referring(reference.offering(visit.object.metadata.name));
-  const found = keys.flatMap((key) => {
-    const slash = key.indexOf('/');
-    return cache.get({ namespace: key.slice(0, slash), name: key.slice(slash + 1) }) ?? [];
-  });
-  return { total: found.length, ready: found.filter((instance) => isReady(instance)).length };
+  return keys.flatMap((key) => cache.get(parseKey(key)) ?? []);
+}
+
+/** @throws Terminal `RolloutHalted` */
+function rollOut(visit: Visit<'Offering'>, version: string, fleet: readonly Instance[]): void {
+  const next = nextRollout(visit.object.status?.rollout, version, fleet, visit.nowMs, visit.now);
+  if (next === undefined) return;
+  const { rollout, againAfterMs } = next;
+  visit.status.rollout = rollout;
+  if (againAfterMs !== undefined) visit.againAfterMs = Math.min(againAfterMs, visit.againAfterMs ?? againAfterMs);
+  const progress = `${rollout.updated} of ${rollout.total} run version ${version}, ${rollout.failed} failed, ${rollout.held} are held`;
+  if (rollout.phase === 'Complete') visit.fact('RolledOut', 'True', 'Succeeded', `${progress}.`);
+  if (rollout.phase === 'Rolling')
+    visit.fact('RolledOut', 'False', 'RolloutProgressing', `${progress}; group ${rollout.group}.`);
+  if (rollout.phase !== 'Halted') return;
+  visit.fact('RolledOut', 'False', 'RolloutHalted', `${progress}.`);
+  throw new Terminal('RolloutHalted', `Version ${version} goes no further: ${progress}.`);
 }
 
 /** Undefined only for a draft without a channel: that is not sold yet and lacks nothing. */

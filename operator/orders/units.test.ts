@@ -172,6 +172,12 @@ const PARKED: [reason: string, why: string, line: Partial<ShopLine> & { sku: str
     { sku: 'PRO' },
     { offerings: [offering('claims-agent', { lifecycle })] },
   ]),
+  [
+    'OfferingNotSellable',
+    'its sale had ended when it was ordered',
+    { sku: 'PRO' },
+    { offerings: [offering('claims-agent', { lifecycle: 'Published', endOfSaleTime: '2020-01-01T00:00:00Z' })] },
+  ],
 ];
 
 for (const [reason, why, line, catalog] of PARKED) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ShopLine, ShopOrder } from '../../config/saleor.ts';
 import type { CreditPack, Offering, OfferingVersion } from '../../crds/kinds.ts';
+import { effectiveLifecycle } from '../../crds/lifecycle.ts';
 import type { FulfilmentBody } from '../../ledger/client.ts';
 import type { Parked } from './parking.ts';
 
@@ -98,8 +99,10 @@ function planUnits(
 ): Unit[] | Parked {
   const name = offering.metadata.name;
   const version = versions.find(({ spec }) => spec.offeringRef.name === name && spec.version === offering.spec.channel);
-  if (offering.spec.lifecycle !== 'Published' || version === undefined) {
-    const why = version === undefined ? 'has no version in its channel' : `is ${offering.spec.lifecycle}`;
+  // What counts is when it was sold, not when we come to look at it.
+  const lifecycle = effectiveLifecycle(offering.spec, Date.parse(order.created));
+  if (lifecycle !== 'Published' || version === undefined) {
+    const why = version === undefined ? 'has no version in its channel' : `is ${lifecycle}`;
     return { reason: 'OfferingNotSellable', detail: `the Offering ${name} ${why}` };
   }
   const plan = version.spec.plans.find((candidate) => candidate.name === planName);

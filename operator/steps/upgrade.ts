@@ -141,8 +141,8 @@ export function takeBack(visit: InstanceVisit, error: unknown, { store }: Pick<P
   visit.status.previousVersion = undefined;
   visit.status.upgrade = { ...upgrade, phase: 'RolledBack', cause: error.reason };
   const message = `Version ${upgrade.to} did not become ready: ${error.reason}; back to ${upgrade.from}.`;
-  visit.fact('UpToDate', 'False', 'UpgradeRolledBack', message);
-  return new Waiting(0, 'UpgradeRolledBack', message);
+  visit.fact('UpToDate', 'False', 'RollingBack', message);
+  return new Waiting(0, 'RollingBack', message);
 }
 
 /** One that was paused in between has its time from the resumption on. */
