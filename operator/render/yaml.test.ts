@@ -2,8 +2,12 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { parse, parseAllDocuments } from 'yaml';
+import { HOSTILE } from '../../hack/testing/hostile.ts';
 import { RenderError } from './errors.ts';
 import { toYaml } from './yaml.ts';
+
+/** Longer ones are refused as a key; see below. */
+const MAX_KEY = 400;
 
 function refusal(work: () => unknown): string {
   try {
@@ -14,98 +18,6 @@ function refusal(work: () => unknown): string {
   }
   throw new Error('nothing was thrown');
 }
-
-/** Strings that some YAML reader takes for something else, and such that try to leave their place. */
-const NASTY = [
-  'on',
-  'Off',
-  'yes',
-  'NO',
-  'y',
-  'n',
-  'true',
-  'False',
-  'null',
-  'Null',
-  '~',
-  '',
-  '.inf',
-  '-.INF',
-  '.nan',
-  'NaN',
-  'e0',
-  'E1',
-  'e-5',
-  '1',
-  '-1',
-  '+1',
-  '1.0',
-  '1e3',
-  '1E+3',
-  '0o7',
-  '007',
-  '0x1F',
-  '0b1',
-  '1_000',
-  '12:30:45',
-  '190:20:30',
-  '2026-03-01',
-  '2026-03-01T12:00:00Z',
-  '<<',
-  '=',
-  '-',
-  '- a',
-  '?',
-  ':',
-  'a: b',
-  'a #b',
-  '#',
-  '&a',
-  '*a',
-  '!!str a',
-  '|',
-  '>',
-  '%YAML 1.1',
-  '@a',
-  '`a',
-  '{}',
-  '[]',
-  '{{ a }}',
-  "'",
-  '"',
-  '\\',
-  '\n',
-  'a\nb',
-  'a\r\nb',
-  '---',
-  '...',
-  '\n---\nkind: Secret\n',
-  '\t',
-  ' a',
-  'a ',
-  '\u0000',
-  '\u0007',
-  '\u001b[0m',
-  '\u007f',
-  '\u0085',
-  '\u00a0',
-  '\u2028',
-  '\u2029',
-  '\u202e',
-  '\ufeff',
-  '\ufffe',
-  '\uffff',
-  '\ud800',
-  'a\udc00b',
-  '😀',
-  'ключ',
-
-  '../..',
-  '$\u007bx}',
-  '$(x)',
-  '__proto__',
-  'constructor',
-];
 
 const manifest = (text: string): Parameters<typeof toYaml>[0] => ({
   apiVersion: 'v1',
@@ -127,7 +39,7 @@ function readsBack(text: string): void {
 }
 
 test('every nasty string is read back as itself by YAML 1.1 and 1.2, as value and as key', () => {
-  for (const text of NASTY) readsBack(text);
+  for (const text of HOSTILE) if (text.length <= MAX_KEY) readsBack(text);
 });
 
 test('any string at all is read back as itself', async () => {
