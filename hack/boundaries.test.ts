@@ -24,6 +24,8 @@ const FORBIDDEN: Crossing[] = [
   { from: 'operator/steps/a.ts', imports: 'operator/controllers/instance.ts', reason: 'steps lie below controllers' },
   { from: 'operator/render/a.ts', imports: 'config/settings.ts', reason: 'render is pure' },
   { from: 'operator/render/a.ts', imports: 'operator/git/writer.ts', reason: 'render is pure' },
+  { from: 'operator/preview/a.ts', imports: 'config/settings.ts', reason: 'a preview is pure' },
+  { from: 'operator/preview/a.ts', imports: 'operator/inspect/present.ts', reason: 'a preview is pure' },
   {
     from: 'operator/runtime/a.ts',
     imports: 'operator/controllers/instance.ts',

@@ -33,8 +33,8 @@ const RULES: Rule[] = [
     violation: { path: 'config/x.ts', text: 'x;\n'.repeat(MAX_LINES + 1) },
   },
   {
-    name: 'render uses no clock and no random',
-    applies: (path) => path.startsWith('operator/render/') && !isTest(path) && isTypeScript(path),
+    name: 'render and preview use no clock and no random',
+    applies: (path) => /^operator\/(render|preview)\//.test(path) && !isTest(path) && isTypeScript(path),
     check: (text) =>
       lines(text, /Date\.now|new Date\(\)|Math\.random|randomUUID|randomBytes|from 'node:(fs|net|dns|http|tls|child)/),
     violation: { path: 'operator/render/x.ts', text: 'const at = Date.now();' },
