@@ -23,7 +23,9 @@ import { type Example, examplesOf, type Fence, fencesOf, mismatches } from './do
 
 const ROOT = join(import.meta.dirname, '..');
 const PAGES = globSync(['*.md', 'docs/**/*.md'], { cwd: ROOT }).sort();
-const OURS = ['architecture', 'ledger', 'operator', 'runtimes', 'preview', 'gateway', 'commerce'].map((page) => `docs/${page}.md`);
+const OURS = ['architecture', 'ledger', 'operator', 'runtimes', 'preview', 'gateway', 'commerce'].map(
+  (page) => `docs/${page}.md`,
+);
 const MAX_PAGE_LINES = 200;
 const START_MS = 60_000;
 const ANSI = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g');
