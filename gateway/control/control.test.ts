@@ -1,5 +1,6 @@
 import { after, before, test } from 'node:test';
 import * as assert from 'uvu/assert';
+import { type ContractSecret, contractDigest, parseContract } from '../../crds/contract.ts';
 import { type EdgeWorld, startEdgeWorld } from '../../hack/testing/edge.ts';
 
 const INSTANCES = '/api/orgs/acme/instances';
@@ -179,6 +180,29 @@ test('a buyer secret goes through to the runner under a ticket for exactly it', 
     { name: 'crm-key', source: 'Buyer', description: 'Key of your CRM', version: null },
     { name: 'signing', source: 'Generated', version: 1 },
   ]);
+});
+
+test('a secret of the version that the Instance is to take next can be set before, and the operator is told', async () => {
+  const present = await world.store.get('OfferingVersion', { name: 'claims-agent-1.0.0' });
+  if (!present) throw new Error('the sample version is gone');
+  const secret = { name: 'erp-key', capability: 'claims', source: 'Buyer', rotation: { overlapSeconds: 0 } };
+  const document = parseContract(present.spec.contract);
+  const contract = { ...document, version: '1.5.0', secrets: [...document.secrets, secret as ContractSecret] };
+  await world.store.create('OfferingVersion', {
+    metadata: { name: 'claims-agent-1.5.0' },
+    spec: { ...present.spec, version: '1.5.0', contract: { ...contract }, contractDigest: contractDigest(contract) },
+  });
+  const key = { name: 'moving', namespace: 'gsv-org-acme' };
+  await world.makeInstance('moving', { version: '1.5.0' });
+  assert.is((await world.store.get('Instance', key))?.status?.version, '1.0.0');
+  const reply = await world.call('PUT', `${INSTANCES}/moving/secrets/erp-key`, { body: { value: 'long-enough' } });
+  assert.is(reply.status, 200, reply.text);
+  const names = (await world.call('GET', `${INSTANCES}/moving/secrets`)).body.items.map(
+    (item: { name: string }) => item.name,
+  );
+  assert.equal(names, ['crm-key', 'signing', 'erp-key']);
+  const told = (await world.store.get('Instance', key))?.metadata.annotations?.['store.gsv.dev/secret-set-at'];
+  assert.ok(Date.parse(told ?? '') > 0);
 });
 
 for (const [reason, secret, body, status, code] of [

@@ -48,7 +48,7 @@ export function addRequestRoutes(app: FastifyInstance, edge: Edge): void {
     { config, schema: { tags, summary: 'Rotate the generated secrets', params: ONE_PATH } },
     async (request, reply) => {
       const { instance } = await permitted(edge, callerOf(request), request.params, 'operate');
-      const edited = await editInstance(edge, instance, (spec) => spec, now(edge, ROTATE_ANNOTATION));
+      const edited = await editInstance(edge, instance, (spec) => spec, requested(edge, ROTATE_ANNOTATION));
       return reply.status(202).send(instanceView(edited, edge.publicUrl()));
     },
   );
@@ -65,7 +65,7 @@ export function addRequestRoutes(app: FastifyInstance, edge: Edge): void {
 
 /** @throws Problem `reference_invalid` for a version that the Offering does not have */
 async function upgrade(edge: Edge, instance: Instance, { version }: UpgradeBody): Promise<Instance> {
-  const asked = now(edge, UPGRADE_ANNOTATION);
+  const asked = requested(edge, UPGRADE_ANNOTATION);
   if (version === undefined)
     return editInstance(edge, instance, ({ version: _pin, ...spec }) => ({ ...spec, channel: 'Stable' }), asked);
   if ((await edge.contracts.version(instance.spec.offeringRef.name, version)) === undefined)
@@ -81,6 +81,7 @@ async function upgrade(edge: Edge, instance: Instance, { version }: UpgradeBody)
   );
 }
 
-function now(edge: Edge, annotation: string): Record<string, string> {
+/** The annotation that asks for something now. */
+export function requested(edge: Edge, annotation: string): Record<string, string> {
   return { [annotation]: new Date(edge.clock()).toISOString() };
 }

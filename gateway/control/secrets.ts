@@ -11,7 +11,11 @@ import { lossProblem } from '../runs/execution.ts';
 import { runnerProblem } from '../runs/outcome.ts';
 import { RunnerLost, type RunnerText } from '../runs/runner-client.ts';
 import { continueTrace, type Trace } from '../runs/trace.ts';
+import { editInstance } from './edit.ts';
+import { requested } from './requests.ts';
 import { boundContract, permitted } from './routes.ts';
+
+const SECRET_SET_ANNOTATION = 'store.gsv.dev/secret-set-at';
 
 /** A secret is a key or a certificate, not a file; the runner takes no more. */
 const MAX_VALUE_CHARACTERS = 16_384;
@@ -48,7 +52,7 @@ export function addSecretRoutes(app: FastifyInstance, edge: Edge): void {
     { config, schema: { tags, summary: 'Names and versions of secrets', params: nameParams('org', 'instance') } },
     async (request) => {
       const { instance } = await permitted(edge, callerOf(request), request.params, 'read');
-      const { secrets } = await boundContract(edge, instance);
+      const secrets = await declaredSecrets(edge, instance);
       return { items: secrets.map((secret) => secretView(secret, instance)), next: null };
     },
   );
@@ -66,13 +70,36 @@ export function addSecretRoutes(app: FastifyInstance, edge: Edge): void {
     },
     async (request) => {
       const { instance } = await permitted(edge, callerOf(request), request.params, 'operate');
-      const { secrets } = await boundContract(edge, instance);
+      const secrets = await declaredSecrets(edge, instance);
       const declared = secrets.find(({ name, source }) => name === request.params.secret && source === 'Buyer');
       if (!declared) throw problem('secret_not_found');
       const trace = continueTrace(request.headers.traceparent);
-      return writeSecret(edge, request.params, instance, request.body, trace);
+      const written = await writeSecret(edge, request.params, instance, request.body, trace);
+      await tellOperator(edge, instance);
+      return written;
     },
   );
+}
+
+/** Those of the contract that holds, and those that the version asks for which the Instance is to take next. */
+async function declaredSecrets(edge: Edge, instance: Instance): Promise<ContractSecret[]> {
+  const { secrets, version: bound } = await boundContract(edge, instance);
+  const { offeringRef, version: pinned } = instance.spec;
+  const wanted = pinned ?? edge.store.watch('Offering').get({ name: offeringRef.name })?.spec.channel;
+  if (wanted === undefined || wanted === bound) return secrets;
+  const next = await edge.contracts.version(offeringRef.name, wanted);
+  const more = (next && edge.contracts.parse(next)?.secrets) ?? [];
+  return [...secrets, ...more.filter(({ name }) => !secrets.some((secret) => secret.name === name))];
+}
+
+/** Wakes the operator. Where that fails, or Git keeps the Instance, it notices at its next visit. */
+async function tellOperator(edge: Edge, instance: Instance): Promise<void> {
+  try {
+    await editInstance(edge, instance, (spec) => spec, requested(edge, SECRET_SET_ANNOTATION));
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    edge.log.debug({ instance: instance.metadata.name, code: error.code }, 'the operator was not told of a secret');
+  }
 }
 
 async function writeSecret(

@@ -1,4 +1,4 @@
-import { type Contract, contractDigest, parseContract } from '../../crds/contract.ts';
+import { type Contract, type ContractSecret, contractDigest, parseContract } from '../../crds/contract.ts';
 import { type Instance, type Kind, type KindMap, organizationNamespace } from '../../crds/kinds.ts';
 import type { Key, ResourceCache, ResourceStore } from '../../crds/store.ts';
 import type { RunTicket } from '../ticket.ts';
@@ -84,6 +84,20 @@ export class Bindings {
     const project = await this.#store.get('Project', projectKey(instance));
     if (project?.status?.workloadNamespace) return project.status.workloadNamespace;
     throw runnerProblem('instance_not_ready', 'the Project of the Instance has no workload namespace yet');
+  }
+
+  /**
+   * Secrets of the contract that holds, and of the version that the Instance is to take next: what that one
+   * asks for has to be set before it is switched to.
+   */
+  async declaredSecrets({ instance, contract }: Binding): Promise<readonly ContractSecret[]> {
+    const { offeringRef, version: pinned } = instance.spec;
+    const wanted = pinned ?? (await this.#store.get('Offering', { name: offeringRef.name }))?.spec.channel;
+    if (wanted === undefined || wanted === contract.version) return contract.secrets;
+    const next = await this.#read('OfferingVersion', { name: `${offeringRef.name}-${wanted}` });
+    const { contract: document, contractDigest: digest } = next?.spec ?? {};
+    if (document === undefined || digest === undefined) return contract.secrets;
+    return [...contract.secrets, ...this.#contract(digest, document).secrets];
   }
 
   async #bind(organization: string, instance: Instance, version: string | undefined, read: Reader): Promise<Binding> {

@@ -1,5 +1,6 @@
 import { after, before, test } from 'node:test';
 import * as assert from 'uvu/assert';
+import { type ContractSecret, contractDigest, parseContract } from '../../crds/contract.ts';
 import {
   type Answer,
   addInstance,
@@ -128,4 +129,27 @@ test('no value reaches a log line or a reply', async () => {
   assert.is(reply.status, 200);
   assert.not.ok(reply.text.includes(canary));
   assert.not.ok(bench.logs.some((line) => line.includes(canary)));
+});
+
+test('a secret of the version that the Instance is to take next is taken, one of no version is not', async () => {
+  const { store } = bench;
+  const key = { namespace: `gsv-org-${instance.organization}`, name: instance.name };
+  const version = await store.get('OfferingVersion', { name: `${instance.name}-1.0.0` });
+  const present = await store.get('Instance', key);
+  if (!version || !present) throw new Error('the Instance is gone');
+  const secret = { name: 'erp-key', capability: 'intake', source: 'Buyer', rotation: { overlapSeconds: 0 } };
+  const document = parseContract(version.spec.contract);
+  const contract = { ...document, version: '2.0.0', secrets: [...document.secrets, secret as ContractSecret] };
+  await store.create('OfferingVersion', {
+    metadata: { name: `${instance.name}-2.0.0` },
+    spec: { ...version.spec, version: '2.0.0', contract: { ...contract }, contractDigest: contractDigest(contract) },
+  });
+  assert.is((await put('erp-key', { value: 'for-the-next-one' })).body.code, 'secret_not_declared');
+  const spec = { ...present.spec, version: '2.0.0' };
+  await store.apply('Instance', { metadata: key, spec }, { fieldManager: 'test' });
+  const set = await put('erp-key', { value: 'for-the-next-one' });
+  assert.is(set.status, 200, set.text);
+  assert.is((await put('crm-token', { value: 'still-the-present-one' })).status, 200);
+  assert.is((await put('other-key', { value: 'of-no-version' })).body.code, 'secret_not_declared');
+  await store.apply('Instance', { metadata: key, spec: present.spec }, { fieldManager: 'test' });
 });

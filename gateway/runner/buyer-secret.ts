@@ -25,8 +25,8 @@ export async function writeBuyerSecret(
   const binding = await parts.bindings.present(organization, name);
   if (binding.instance.metadata.uid !== uid)
     throw runnerProblem('instance_not_found', `there is no Instance ${organization}/${name}`);
-  const declared = binding.contract.secrets.find((secret) => secret.name === ticket.secret);
-  if (declared?.source !== 'Buyer')
+  const declared = await parts.bindings.declaredSecrets(binding);
+  if (!declared.some(({ name: each, source }) => each === ticket.secret && source === 'Buyer'))
     throw runnerProblem('secret_not_declared', `the Instance takes no secret ${ticket.secret} from its buyer`);
   const path = secretPath(await parts.bindings.workloadNamespace(binding), uid, ticket.secret);
   const options = write.version === undefined ? {} : { cas: write.version };
