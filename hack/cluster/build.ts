@@ -120,11 +120,17 @@ async function moduleFile({ module, version, requirements }: Recipe, folder: str
   ].join('\n');
 }
 
-async function download(query: string, cwd: string): Promise<{ GoMod: string }> {
+/** Folder of a published module's files. @throws Error when it cannot be had */
+export async function downloadModule(query: string): Promise<string> {
+  await requireGo();
+  return (await download(query, tmpdir())).Dir;
+}
+
+async function download(query: string, cwd: string): Promise<{ GoMod: string; Dir: string }> {
   const args = ['mod', 'download', '-json', query];
   try {
     const { stdout } = await run('go', args, { cwd, timeout: FETCH_TIMEOUT_MS });
-    return JSON.parse(stdout) as { GoMod: string };
+    return JSON.parse(stdout) as { GoMod: string; Dir: string };
   } catch (cause) {
     const answer = (cause as { stdout?: string }).stdout ?? '';
     const reason = /"Error": "(.*)"/.exec(answer)?.[1] ?? String(cause);

@@ -122,7 +122,9 @@ function failureOf({ spec, status }: ApplicationView, wanted: Wanted): DeliveryS
 
 /** Argo CD never tries a commit again once this holds, whatever is done to the Application. */
 function retriesAreUsedUp(spec: ApplicationSpec, operation: NonNullable<ApplicationStatus['operationState']>): boolean {
-  const limit = operation.operation?.retry?.limit ?? spec.syncPolicy?.retry?.limit ?? DEFAULT_RETRIES;
+  const retry = operation.operation?.retry ?? spec.syncPolicy?.retry;
+  // A limit of 0 is left out on the wire.
+  const limit = retry === undefined ? DEFAULT_RETRIES : (retry.limit ?? 0);
   return limit >= 0 && (operation.retryCount ?? 0) >= limit;
 }
 

@@ -1,0 +1,190 @@
+/** ArgoDelivery against a real Argo CD that applies our rendered tree from a real Git repository. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import * as assert from 'uvu/assert';
+import { parse, parseAllDocuments } from 'yaml';
+import { createLogger } from '../../../config/log.ts';
+import { KubernetesStore } from '../../../crds/store/kubernetes.ts';
+import { startArgoCd } from '../../../hack/argocd/argocd.ts';
+import { ExternalSecretsDouble } from '../../../hack/argocd/external-secrets.ts';
+import { kubectlApply } from '../../../hack/argocd/kubectl.ts';
+import { testCluster } from '../../../hack/cluster/testing.ts';
+import { kubectl } from '../../../hack/processes/kubectl.ts';
+import { GitRemote } from '../../../hack/testing/git-remote.ts';
+import { workloadNamespace } from '../../render/paths.ts';
+import {
+  defaultPlatform,
+  instanceOwns,
+  projectOwns,
+  projectRemoval,
+  renderInstance,
+  renderProject,
+  rootApplicationName,
+} from '../../render/render.ts';
+import type { DeclaredObject, DeliveryState, DeliveryTarget } from '../delivery.ts';
+import { ArgoDelivery } from './delivery.ts';
+
+const COMPONENT = join(import.meta.dirname, '../../../kustomize/components/argocd');
+const HEALTH = join(COMPONENT, '../argocd-health/argocd-cm.yaml');
+/** Far more than a busy machine needs; a change that is not applied by then never is. Milliseconds. */
+const LIMIT_MS = 120_000;
+const POLL_MS = 100;
+
+const log = (line: string): void => void process.stderr.write(`# ${line}\n`);
+const cluster = await testCluster();
+const secrets = await ExternalSecretsDouble.start(cluster);
+after(() => secrets.close());
+const health = parse(await readFile(HEALTH, 'utf8')) as { data: Record<string, string> };
+const argo = await startArgoCd({ cluster, log, settings: health.data });
+after(() => argo.close());
+const remote = await GitRemote.create();
+after(() => remote[Symbol.asyncDispose]());
+const writer = await remote.writer('operator');
+const store = await KubernetesStore.open({
+  kubeConfig: cluster.kubeconfig,
+  log: createLogger({ part: 'test', level: 'silent' }),
+});
+after(() => store.close());
+const delivery = new ArgoDelivery({ store, history: writer, namespace: argo.namespace, now: () => Date.now() });
+
+const platform = defaultPlatform(`file://${remote.path}`, 'main');
+const organization = { metadata: { name: 'acme', uid: 'org-uid' } };
+const project = { metadata: { name: 'default', uid: 'project-uid' }, spec: {} };
+const namespace = workloadNamespace('acme', 'default', 'project-uid');
+const instance = (tone: string, name = 'claims') => ({
+  metadata: { name, uid: `${name}-uid` },
+  spec: { plan: 'pro', config: { tone } },
+});
+const contract = {
+  offering: 'claims-agent',
+  version: '1.0.0',
+  secrets: [{ name: 'token', source: 'Buyer' as const }],
+  connectors: [],
+  limits: { runSeconds: 120 },
+  plans: [],
+};
+
+async function commitInstance(tone: string, name = 'claims', force?: string): Promise<DeliveryTarget> {
+  const input = { organization, project, instance: instance(tone, name), contract, platform };
+  const files = renderInstance({ ...input, contractDigest: `sha256:${'0'.repeat(64)}` });
+  const change = { owns: instanceOwns(input), files, subject: `Instance ${name} ${tone}`, trailers: {} };
+  const { commit } = await writer.commit(force === undefined ? change : { ...change, force });
+  return {
+    ...{ organization: 'acme', project: 'default', instance: name, instanceUid: `${name}-uid`, commit },
+    ...{ workloadNamespace: namespace, objects: [...files.values()].map(declared) },
+  };
+}
+
+function declared(text: string): DeclaredObject {
+  const { apiVersion, kind, metadata } = parse(text) as {
+    apiVersion: string;
+    kind: string;
+    metadata: { name: string };
+  };
+  return { group: apiVersion.split('/').slice(0, -1).join('/'), kind, ...metadata };
+}
+
+/** Asks as the operator does until the answer is as wanted; returns it with its time. */
+async function until(target: DeliveryTarget, wanted: (state: DeliveryState) => boolean, say: (line: string) => void) {
+  const started = Date.now();
+  let told = '';
+  for (;;) {
+    await delivery.refresh(target);
+    const state = await delivery.state(target);
+    const line = `${state.reason}: ${state.message}`;
+    if (line !== told) say(`${Date.now() - started} ms ${line}`);
+    told = line;
+    if (wanted(state)) return state;
+    if (Date.now() - started > LIMIT_MS) throw new Error(`${line}\n${argo.logTail()}`);
+    await delay(POLL_MS);
+  }
+}
+
+const synced = ({ synced: is }: DeliveryState): boolean => is;
+
+async function gone(scope: Parameters<ArgoDelivery['remains']>[0], say: (line: string) => void): Promise<void> {
+  const started = Date.now();
+  let told = '';
+  for (;;) {
+    const left = await delivery.remains(scope);
+    if (left === undefined) return say(`${Date.now() - started} ms gone`);
+    if (left.message !== told) say(`${Date.now() - started} ms ${left.reason}: ${left.message}`);
+    told = left.message;
+    if (Date.now() - started > LIMIT_MS) throw new Error(`${left.message}\n${argo.logTail()}`);
+    await delivery.refresh(scope);
+    await delay(POLL_MS);
+  }
+}
+
+test('an Instance of a new Project: the root creates the Application, which applies it', async (t) => {
+  // Without retries: with ours, Argo CD gives a commit up after two and a half minutes.
+  const rendered = renderProject({ organization, project, projects: [project], platform });
+  const files = new Map([...rendered].map(([path, text]) => [path, text.replace('limit: 5', 'limit: 0')]));
+  await writer.commit({ owns: projectOwns({ organization, project }), files, subject: 'project', trailers: {} });
+  const target = await commitInstance('calm');
+  assert.is((await delivery.state(target)).reason, 'RootApplicationMissing');
+  const roots = await Promise.all(
+    ['project.yaml', 'roots.yaml'].map((file) => readFile(join(COMPONENT, file), 'utf8')),
+  );
+  const root = rootApplicationName('acme');
+  const ours = parseAllDocuments(roots.join('\n---\n'))
+    .map((document) => document.toJS() as { kind: string; metadata: { name: string } })
+    .filter(({ kind, metadata: { name } }) => kind === 'AppProject' || name === root)
+    .map((object) => JSON.stringify(object).replaceAll('https://git.example.com/gsv/delivery.git', platform.repoUrl));
+  await kubectlApply(cluster.kubeconfig, ours);
+  await until(target, synced, (line) => t.diagnostic(line));
+  const state = await delivery.workload(target);
+  assert.ok(state.ready, state.message);
+});
+
+test('an update is applied soon after the push', async (t) => {
+  await until(await commitInstance('brisk'), synced, (line) => t.diagnostic(line));
+  const config = await kubectl(cluster.kubeconfig, 'get', 'configmap', 'i-claims', '-n', namespace, '-o', 'yaml');
+  assert.match(config, /brisk/);
+});
+
+test('a foreign file that is no YAML is named, and its removal cures it', async (t) => {
+  const path = 'tenants/82/acme/default/foreign.yaml';
+  // What does not even look like a manifest is passed over by Argo CD.
+  await remote.foreign({ [path]: 'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: foreign }\ndata: a: b: [' });
+  const target = await commitInstance('calm');
+  const state = await until(
+    target,
+    ({ reason }) => reason === 'ComparisonError',
+    (line) => t.diagnostic(line),
+  );
+  assert.match(state.message, /foreign\.yaml/);
+  await remote.foreign({ [path]: 'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: foreign }\n' });
+  await until(await commitInstance('brisk'), synced, (line) => t.diagnostic(line));
+});
+
+test('a commit that was given up is not tried again when the cause is cured, a new one is', async (t) => {
+  const say = (line: string) => t.diagnostic(line);
+  secrets.faults.set('ExternalSecret', 'no such path');
+  const target = await commitInstance('calm', 'second');
+  const { revision = '', message } = await until(target, ({ exhausted }) => exhausted === true, say);
+  assert.match(message, /ExternalSecret i-second: no such path/);
+  secrets.faults.clear();
+  const before = await until(target, ({ reason }) => reason === 'RetriesExhausted', say);
+  assert.ok(before.exhausted);
+  await until(await commitInstance('calm', 'second', revision), synced, say);
+});
+
+test('an Instance is gone when its objects are, and then its Project', async (t) => {
+  const input = { organization, project, instance: instance('brisk') };
+  const { commit } = await writer.remove({ owns: instanceOwns(input), subject: 'remove', trailers: {} });
+  const scope = { organization: 'acme', project: 'default', workloadNamespace: namespace };
+  await gone({ ...scope, instance: 'claims', instanceUid: 'claims-uid', commit }, (line) => t.diagnostic(line));
+  const left = await kubectl(cluster.kubeconfig, 'get', 'cm,sa,netpol', '-n', namespace, '-o', 'name');
+  assert.not.match(left, /i-claims/);
+  const second = { organization, project, instance: instance('calm', 'second') };
+  await writer.remove({ owns: instanceOwns(second), subject: 'remove', trailers: {} });
+  const removal = projectRemoval({ organization, project });
+  const removed = await writer.remove({ owns: removal.platform, subject: 'remove project', trailers: {} });
+  await gone({ ...scope, commit: removed.commit }, (line) => t.diagnostic(line));
+  assert.is(await store.get('Namespace', { name: namespace }), undefined);
+});
+
+test('no program of Argo CD has ended meanwhile', () => assert.equal(argo.ended(), []));
