@@ -53,3 +53,16 @@ export function placeholder(place: RegExp, rule: string): (value: string) => str
     return value;
   };
 }
+
+/** A week is the longest that a finding may wait. */
+export function minutes(value: string): number {
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 10_080) throw new TypeError('must be minutes from 0 to 10080');
+  return Number(value);
+}
+
+const SECRET_PARSERS: ReadonlySet<unknown> = new Set([secret, signingKey]);
+
+/** Whether a setting may also be given as `X_FILE`. */
+export function isSecret({ parse }: { parse: unknown }): boolean {
+  return SECRET_PARSERS.has(parse);
+}

@@ -1,7 +1,22 @@
 import { Secret } from './secret-setting.ts';
-import { imageByDigest, oneOf, placeholder, port, secret, signingKey, text, url, urlList } from './setting-parsers.ts';
+import {
+  imageByDigest,
+  isSecret,
+  minutes,
+  oneOf,
+  placeholder,
+  port,
+  secret,
+  signingKey,
+  text,
+  url,
+  urlList,
+} from './setting-parsers.ts';
+import { SettingsError } from './settings-error.ts';
 
 export { Secret } from './secret-setting.ts';
+export { isSecret } from './setting-parsers.ts';
+export { SettingsError } from './settings-error.ts';
 
 export type ProcessName = 'ledger' | 'operator' | 'gateway' | 'runner' | 'quickstart';
 
@@ -14,23 +29,6 @@ interface Definition<T> {
   parse: (text: string) => T;
   fallback?: T;
   fallbackDoc?: string;
-}
-
-/** Raised with every problem at once, so that one start shows all that is to be fixed. */
-export class SettingsError extends Error {
-  readonly problems: readonly string[];
-  constructor(problems: readonly string[]) {
-    super(`invalid settings:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
-    this.name = 'SettingsError';
-    this.problems = problems;
-  }
-}
-
-const SECRET_PARSERS: ReadonlySet<unknown> = new Set([secret, signingKey]);
-
-/** Whether a setting may also be given as `X_FILE`. */
-export function isSecret({ parse }: { parse: unknown }): boolean {
-  return SECRET_PARSERS.has(parse);
 }
 
 /** Every setting of every process, in the order of `docs/settings.md`, which is generated from it. */
@@ -212,6 +210,13 @@ export const CATALOGUE = {
     doc: 'How it names their groups: `{group}` with the prefix that it adds.',
     parse: placeholder(/\{group\}/, 'must hold {group}'),
     fallback: '{group}',
+  },
+  auditMinutes: {
+    env: 'GSV_AUDIT_MINUTES',
+    used: ['operator'],
+    doc: 'Minutes between two searches for orphans, which read everything there is. 0 = off.',
+    parse: minutes,
+    fallback: 60,
   },
   vaultAddr: { env: 'GSV_VAULT_ADDR', used: ['operator', 'runner'], doc: 'Vault or OpenBao.', parse: url },
   vaultAuth: {

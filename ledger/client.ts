@@ -11,6 +11,7 @@ import type {
   Entry,
   Fulfilment,
   FulfilmentBody,
+  FulfilmentQuery,
   FulfilmentReply,
   Grant,
   GrantBody,
@@ -27,6 +28,7 @@ import type {
   VoidReply,
   Wallet,
   WalletBody,
+  WalletName,
 } from './wire.ts';
 
 export type * from './wire.ts';
@@ -138,12 +140,12 @@ export class LedgerClient {
     return { ...reply.body, created: reply.status === 201 && !reply.replayed };
   }
 
-  async findFulfilments(query: {
-    shop?: string | undefined;
-    order?: string | undefined;
-    line?: string | undefined;
-    ordinal?: number | undefined;
-  }): Promise<Fulfilment[]> {
+  /** Open wallets by age, without balances; for comparisons, so nothing is booked by it. */
+  listWallets(page: { cursor?: string | undefined } = {}): Promise<Page<WalletName>> {
+    return this.#body({ method: 'GET', path: `/v1/wallets${search({ ...page, limit: 100 })}` });
+  }
+
+  async findFulfilments(query: FulfilmentQuery): Promise<Fulfilment[]> {
     const found: Fulfilment[] = [];
     for (let cursor: string | undefined; ; ) {
       const path = `/v1/fulfilments${search({ ...query, cursor, limit: 100 })}`;

@@ -11,6 +11,7 @@ import { fileTokens, SCOPES } from './tokens.ts';
 /** What each route needs, written down apart from the code: a change there must be meant. */
 const NEEDED: Record<string, string> = {
   'PUT /v1/wallets/{wallet}': 'wallets',
+  'GET /v1/wallets': 'read',
   'GET /v1/wallets/{wallet}': 'read',
   'POST /v1/wallets/{wallet}/close': 'wallets',
   'POST /v1/wallets/{wallet}/grants': 'grants',

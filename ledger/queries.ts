@@ -54,6 +54,21 @@ export class LedgerQueries {
     return row ? found(row.body) : missing('wallet_not_found', `there is no wallet ${name}`);
   }
 
+  /** Open wallets, oldest first: names and owners. Nothing is booked, so there are no balances. */
+  async wallets(query: PageQuery = {}): Promise<OperationResult> {
+    const after = query.cursor === undefined ? [0] : cursorOf(query.cursor, 1);
+    if (after === undefined) return badCursor();
+    const limit = pageLimit(query);
+    const rows = await this.#db
+      .select({ id: wallets.id, wallet: wallets.name, ownerUid: wallets.ownerUid })
+      .from(wallets)
+      .where(and(gt(wallets.id, after[0] ?? 0), eq(wallets.state, 'open')))
+      .orderBy(asc(wallets.id))
+      .limit(limit + 1);
+    const body = ({ wallet, ownerUid }: (typeof rows)[number]) => ({ wallet, ownerUid });
+    return found(toPage(rows, limit, ({ id }) => String(id), body));
+  }
+
   /** 404 `hold_not_found`. */
   async hold(hold: string): Promise<OperationResult> {
     const id = localId('hold', hold);

@@ -293,3 +293,17 @@ export interface AuditReply {
   checkedEntries: number;
   problems: string[];
 }
+
+/** An open wallet in a list. */
+export interface WalletName {
+  wallet: string;
+  ownerUid?: string;
+}
+
+/** What fulfilments are found by; all of what is given. */
+export interface FulfilmentQuery {
+  shop?: string | undefined;
+  order?: string | undefined;
+  line?: string | undefined;
+  ordinal?: number | undefined;
+}

@@ -8,6 +8,9 @@ import { openVault } from '../config/secrets/open.ts';
 import { loadSettings, SettingsError, settingsOf } from '../config/settings.ts';
 import { KubernetesStore } from '../crds/store/kubernetes.ts';
 import { LedgerClient } from '../ledger/client.ts';
+import type { AuditDoors } from './audit/audit.ts';
+import { branchPaths } from './audit/git-paths.ts';
+import { AuditWorker } from './audit/worker.ts';
 import { ArgoDelivery } from './delivery/argocd/delivery.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import { LocalDelivery } from './delivery/local.ts';
@@ -80,7 +83,10 @@ async function start(read: OperatorSettings, { log, registry }: Frame): Promise<
     settings: { publicUrl: read.publicUrl, platform: platformOf(read) },
     leader,
     eventsFrom: leader.identity,
-    workers: [new OrderWorker({ store: fencedStore(store, leader), ledger: fencedLedger(ledger, leader), log })],
+    workers: [
+      new OrderWorker({ store: fencedStore(store, leader), ledger: fencedLedger(ledger, leader), log }),
+      ...(read.auditMinutes === 0 ? [] : [auditor(read, { store, ledger, secrets }, { log, registry }, leader)]),
+    ],
   });
   log.info({ delivery: read.delivery, branch: read.gitBranch }, 'operator runs');
   return {
@@ -122,6 +128,25 @@ function deliveryOf({ delivery, gitRemote, gitBranch, argocdNamespace }: Operato
   if (localPath === undefined)
     throw new SettingsError(['GSV_DELIVERY=local reads GSV_GIT_REMOTE from this machine’s disk: name a path']);
   return () => new LocalDelivery({ repository: localPath, branch: gitBranch });
+}
+
+/** Reads everything now and then, and writes nothing. */
+function auditor(
+  read: OperatorSettings,
+  doors: Pick<AuditDoors, 'store' | 'ledger' | 'secrets'>,
+  { log, registry }: Pick<Frame, 'log' | 'registry'>,
+  leader: Leader,
+): AuditWorker {
+  const gitPaths = () => branchPaths(read.gitRemote, read.gitBranch, read.gitCredentialsFile);
+  const clock = systemClock;
+  return new AuditWorker({
+    doors: { ...doors, gitPaths, argocd: read.delivery === 'argocd', now: () => clock.now() },
+    everyMs: read.auditMinutes * 60_000,
+    clock,
+    log,
+    registry,
+    leads: () => leader.state === 'leading',
+  });
 }
 
 process.exit(await runProcess({ part: 'operator', settings, start, drainMs: DRAIN_MS }));

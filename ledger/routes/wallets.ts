@@ -92,6 +92,16 @@ export function walletEndpoints({ operations, queries }: LedgerParts): Endpoint[
     },
     {
       method: 'GET',
+      path: '/v1/wallets',
+      scope: 'read',
+      summary: 'Open wallets and their owners, without balances',
+      query: pageQuery,
+      replies: { 200: page(reply({ wallet: name, ownerUid: uid }, ['ownerUid'])) },
+      handle: async ({ query }) =>
+        answer(await queries.wallets({ cursor: query.cursor as string | undefined, limit: Number(query.limit) })),
+    },
+    {
+      method: 'GET',
       path: '/v1/wallets/:wallet',
       scope: 'read',
       summary: 'Balance and grants of a wallet, due expiries booked',
