@@ -3,6 +3,7 @@
  *
  *   node hack/testing/run.ts fast [path…]   every *.test.ts: needs only Node, npm and git
  *   node hack/testing/run.ts real [path…]   every *.real.ts: outside programs, fetched and cached
+ *   node hack/testing/run.ts soak path…     *.test.ts that were told by their variables to take long
  *
  * A file that cannot be loaded, a file without a test, a skipped or `todo` test: each counts as failed.
  */
@@ -18,11 +19,11 @@ const ROOT = rootFlag ? resolve(rootFlag.slice('--root='.length)) : join(import.
 const FOLDERS = ['config', 'crds', 'gateway', 'hack', 'ledger', 'operator'];
 
 /** One test may take this long before it counts as hanging; real suites install programs. */
-const TIMEOUT_MS = { fast: 120_000, real: 1_500_000 };
+const TIMEOUT_MS = { fast: 120_000, real: 1_500_000, soak: 3_600_000 };
 
 const [mode, ...paths] = process.argv.slice(2).filter((argument) => argument !== rootFlag);
-if (mode !== 'fast' && mode !== 'real') {
-  process.stderr.write('usage: run.ts fast|real [path…]\n');
+if (mode !== 'fast' && mode !== 'real' && mode !== 'soak') {
+  process.stderr.write('usage: run.ts fast|real|soak [path…]\n');
   process.exit(2);
 }
 
@@ -41,7 +42,7 @@ const stream = run({
   files,
   isolation: 'process',
   // Real suites share installed programs and ports, so they run one after the other.
-  concurrency: mode === 'fast' ? availableParallelism() : 1,
+  concurrency: mode === 'real' ? 1 : availableParallelism(),
   timeout: TIMEOUT_MS[mode],
 });
 stream.on('test:pass', (event) => count(event, true));
@@ -80,8 +81,8 @@ function count(event: Outcome, ok: boolean): void {
   else failures.push(`${file ? relative(ROOT, file) : '?'}: ${event.name}${excused ? ' (skipped or todo)' : ''}`);
 }
 
-function suites(kind: 'fast' | 'real', wanted: string[]): string[] {
-  const suffix = kind === 'fast' ? '.test.ts' : '.real.ts';
+function suites(kind: keyof typeof TIMEOUT_MS, wanted: string[]): string[] {
+  const suffix = kind === 'real' ? '.real.ts' : '.test.ts';
   return FOLDERS.flatMap((folder) => globSync(`${folder}/**/*${suffix}`, { cwd: ROOT }))
     .filter((file) => wanted.length === 0 || wanted.some((path) => file.startsWith(path)))
     .sort()

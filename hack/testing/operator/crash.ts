@@ -16,8 +16,8 @@ export const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
 /** Calls that answer at once and change nothing. */
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['watch', 'onChange']);
 
-/** Runs one call; `effect` is `door.call` when it changes something outside. */
-export type Around = (effect: string | undefined, run: () => unknown) => Promise<unknown>;
+/** Runs one call, `name` = `door.call`; `effect` is the same when it changes something outside. */
+export type Around = (effect: string | undefined, run: () => unknown, name: string) => Promise<unknown>;
 
 /** The doors, with something around every call that goes through them. */
 export function aroundCalls(doors: Doors, around: Around): Doors {
@@ -28,7 +28,7 @@ export function aroundCalls(doors: Doors, around: Around): Doors {
         const call = String(property);
         if (typeof member !== 'function' || SUBSCRIPTIONS.has(call)) return bound(member, target);
         const effect = EFFECTS[name].has(call) ? `${name}.${call}` : undefined;
-        return (...args: unknown[]) => around(effect, () => member.apply(target, args) as unknown);
+        return (...args: unknown[]) => around(effect, () => member.apply(target, args) as unknown, `${name}.${call}`);
       },
     });
   const wrapped = Object.entries(doors).map(([name, door]) => [name, wrap(name as keyof Doors, door)] as const);
