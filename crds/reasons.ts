@@ -44,6 +44,16 @@ export const REASONS = {
     'The Git remote does not take the commit.',
     RETRIED,
   ),
+  GitUnauthorized: transient(
+    ['Organization', 'Project', 'Instance'],
+    'The Git remote refuses the operator’s credentials; the message has its words.',
+    'Renew the credentials in the operator’s credentials file; no restart is needed.',
+  ),
+  GitRejected: transient(
+    ['Organization', 'Project', 'Instance'],
+    'The Git remote answers and refuses the push (hook, protected branch, lock, size); the message has its words.',
+    'Do what they say; it is tried again by itself.',
+  ),
   GitPathConflict: waiting(
     ['Organization', 'Project', 'Instance'],
     'A file that is not ours stands where our folder must be.',

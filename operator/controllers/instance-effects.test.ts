@@ -136,6 +136,34 @@ const OBSTACLES: Obstacle[] = [
     withinMs: 1_000,
   },
   {
+    reason: 'GitUnauthorized',
+    treatment: 'Transient',
+    shows: 'Ready',
+    given: async (world) => {
+      await world.catalog();
+      world.git.failure = new GitError('auth_failed', 'no', { words: 'in its own words' });
+      return { fulfilment: world.pay() };
+    },
+    cure: async (world) => {
+      world.git.failure = undefined;
+    },
+    withinMs: 1_000,
+  },
+  {
+    reason: 'GitRejected',
+    treatment: 'Transient',
+    shows: 'Ready',
+    given: async (world) => {
+      await world.catalog();
+      world.git.failure = new GitError('rejected', 'no', { words: 'in its own words' });
+      return { fulfilment: world.pay() };
+    },
+    cure: async (world) => {
+      world.git.failure = undefined;
+    },
+    withinMs: 1_000,
+  },
+  {
     reason: 'RenderRefused',
     treatment: 'Terminal',
     shows: 'Committed',

@@ -33,6 +33,7 @@ export class ReceivePack {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #packets: Packets;
   readonly #timer: NodeJS.Timeout;
+  readonly #closed: Promise<unknown>;
   readonly #advertised: Promise<Map<string, string>>;
   #stderr = '';
   #late = false;
@@ -45,6 +46,7 @@ export class ReceivePack {
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-MAX_WORDS);
     });
+    this.#closed = new Promise((resolve) => this.#child.once('close', resolve));
     this.#packets = new Packets(this.#child.stdout);
     this.#advertised = this.#readRefs();
     this.#advertised.catch(() => undefined); // Whoever needs it awaits it.
@@ -67,7 +69,7 @@ export class ReceivePack {
       return await this.#readVerdict(ref);
     } catch (error) {
       await sent;
-      throw this.#failure('pushing', error);
+      throw await this.#failure('pushing', error);
     } finally {
       this.end();
     }
@@ -92,7 +94,7 @@ export class ReceivePack {
       }
       return refs;
     } catch (error) {
-      throw this.#failure('reading the remote', error);
+      throw await this.#failure('reading the remote', error);
     }
   }
 
@@ -118,8 +120,11 @@ export class ReceivePack {
     this.#child.kill('SIGKILL');
   }
 
-  #failure(what: string, error: unknown): GitError {
-    clearTimeout(this.#timer);
+  /** Its last words may come after the end of its output. */
+  async #failure(what: string, error: unknown): Promise<GitError> {
+    this.end();
+    this.#child.kill();
+    await this.#closed;
     if (error instanceof GitError) return error;
     return remoteFailure(what, { stderr: `${this.#stderr}\n${(error as Error).message}`, late: this.#late });
   }

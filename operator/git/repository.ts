@@ -1,5 +1,6 @@
-import { mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { GitError } from './errors.ts';
 import { GitProgram, quoted } from './program.ts';
 import { remoteAddress } from './remote.ts';
 
@@ -22,18 +23,20 @@ export class Repository {
   readonly localPath: string | undefined;
 
   readonly #remote: string;
+  readonly #credentialsFile: string | undefined;
 
-  private constructor(program: GitProgram, gitDirectory: string, remote: string) {
+  private constructor(program: GitProgram, gitDirectory: string, { remote, credentialsFile }: RepositoryOptions) {
     this.program = program;
     this.gitDirectory = gitDirectory;
     this.#remote = remote;
+    this.#credentialsFile = credentialsFile;
     this.localPath = remoteAddress(remote).localPath;
   }
 
   /** @throws GitError `git_missing`, `local_failed` */
   static async open(options: RepositoryOptions): Promise<Repository> {
     const gitDirectory = join(resolve(options.directory), 'repository.git');
-    const repository = new Repository(isolatedProgram(options, gitDirectory), gitDirectory, options.remote);
+    const repository = new Repository(isolatedProgram(options, gitDirectory), gitDirectory, options);
     await repository.repair();
     return repository;
   }
@@ -61,6 +64,16 @@ export class Repository {
     await rm(this.gitDirectory, { recursive: true, force: true });
     const init = ['init', '--bare', '--quiet', '--object-format=sha1', '--template='];
     await this.program.output([...init, '--end-of-options', this.gitDirectory]);
+  }
+
+  /** A remote may repeat what it was given: passwords of the credentials file leave its words. */
+  async withoutSecrets(error: unknown): Promise<unknown> {
+    if (!(error instanceof GitError) || this.#credentialsFile === undefined) return error;
+    const text = await readFile(this.#credentialsFile, 'utf8').catch(() => '');
+    const secrets = [...text.matchAll(/:\/\/[^\s:/@]*:([^\s@]+)@/g)].flatMap(([, raw = '']) => [raw, decoded(raw)]);
+    const clean = (words: string): string =>
+      secrets.reduce((rest, secret) => (secret === '' ? rest : rest.replaceAll(secret, '[redacted]')), words);
+    return new GitError(error.code, clean(error.message), { words: clean(error.words), cause: error.cause });
   }
 
   /** Merges small packs and loose objects. A failed one costs space, not correctness. */
@@ -109,7 +122,20 @@ async function safeDirectories(gitDirectory: string, remote: string): Promise<st
   return `[safe]\n${safe.map((path) => `\tdirectory = ${quoted(path)}\n`).join('')}`;
 }
 
-/** Git hands the helper to a shell: single quotes keep the path one word. */
+/**
+ * Only ever asked, never told: `credential-store` by itself deletes a password that the remote refused, so
+ * one bad minute of the remote would lose it. Git hands the helper to a shell: single quotes keep the path
+ * one word. The file is read at each push, so a rotated one needs no restart.
+ */
 function credentialHelper(file: string): readonly [string, string] {
-  return ['credential.helper', `store --file='${file.replaceAll("'", `'\\''`)}'`];
+  const path = `'${file.replaceAll("'", `'\\''`)}'`;
+  return ['credential.helper', `!f() { test "$1" = get || exit 0; git credential-store --file=${path} get; }; f`];
+}
+
+function decoded(raw: string): string {
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return raw;
+  }
 }

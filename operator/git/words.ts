@@ -36,7 +36,7 @@ export function quote(text: string): string {
 /** Blanks what differs from one attempt to the next, so that a retry writes no status. */
 export function steady(text: string): string {
   return text
-    .replace(/\b(incoming|quarantine|tmp_\w+?|pack)[-_][A-Za-z0-9]{6,40}\b/g, '$1-…')
+    .replace(/\b(tmp_objdir-incoming|incoming|quarantine|tmp_(?:pack|idx|obj)|pack)[-_][A-Za-z0-9]{6,40}\b/g, '$1-…')
     .replace(/\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?/g, '…')
     .replace(/\b\d\d:\d\d:\d\d\b/g, '…')
     .replace(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi, '…')
@@ -44,10 +44,14 @@ export function steady(text: string): string {
     .replace(/\b(?=[A-Za-z]*\d[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}\b/g, '…')
     .replace(/\b\d{1,3}(\.\d{1,3}){3}\b/g, '…')
     .replace(/\b\d+(\.\d+)? ?(ms|milliseconds?|s|sec|seconds?|bytes?|[KMG]i?B|objects?)\b/g, '… $2')
+    .replace(/(?<!port |:)\b\d{4,}\b/g, '…')
     .replace(/\b\d+%|\(\d+\/\d+\)/g, '…')
     .replace(/\bpid:? \d+|\bprocess \d+/gi, 'process …');
 }
 
 function plain(line: string): string {
-  return line.replace(/\p{Cc}\[[0-9;]*[A-Za-z]|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ').trim();
+  return line
+    .replace(/\p{Cc}\[[0-9;]*[A-Za-z]|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
+    .replace(/ {2,}/g, ' ')
+    .trim();
 }

@@ -253,7 +253,7 @@ export class GitWriter {
       await delay(pauseMs * round);
     }
     const code = lost.moved ? 'diverged' : 'rejected';
-    throw new GitError(code, `the push lost ${rounds} times against others: ${lost.words}`);
+    throw new GitError(code, `the push lost ${rounds} times against others: ${lost.words}`, { words: lost.words });
   }
 
   async #attempt(batch: readonly Waiting[], base: string | undefined): Promise<Attempt> {
@@ -378,7 +378,7 @@ export class GitWriter {
       } catch (error) {
         this.#branch.doubt();
         const local = error instanceof GitError && error.code === 'local_failed';
-        if (!local || attempt >= MAX_LOCAL_ATTEMPTS) throw error;
+        if (!local || attempt >= MAX_LOCAL_ATTEMPTS) throw await this.#repository.withoutSecrets(error);
         this.#importer?.kill();
         await this.#importer?.close();
         await (attempt > 1 ? this.#repository.rebuild() : this.#repository.repair());

@@ -1,5 +1,6 @@
 import { ArtifactError } from '../../config/artifacts.ts';
 import { SecretsError } from '../../config/secrets.ts';
+import type { Reason } from '../../crds/conditions.ts';
 import { LedgerError } from '../../ledger/client.ts';
 import { GitError, type GitErrorCode } from '../git/errors.ts';
 import { RenderError } from '../render/errors.ts';
@@ -41,15 +42,19 @@ export async function throughSecrets<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-const GIT_SENTENCES: Record<Exclude<GitErrorCode, 'path_conflict' | 'path_refused'>, string> = {
-  git_missing: 'The git program is not installed.',
-  remote_unreachable: 'The Git remote does not answer.',
-  auth_failed: 'The Git remote refuses the credentials.',
-  rejected: 'The Git remote refuses the push; the operator’s log has its words.',
-  diverged: 'The Git branch moved on at every attempt.',
-  local_failed: 'The local Git repository failed.',
-  superseded: 'A newer leader writes to the Git branch; this operator has stopped.',
-  closed: 'The Git writer is closing.',
+/** What failed, in a sentence; the remote's own words follow it where it said some. */
+const GIT_FAILURES: Record<
+  Exclude<GitErrorCode, 'path_conflict' | 'path_refused'>,
+  [reason: Reason, sentence: string]
+> = {
+  git_missing: ['GitUnavailable', 'The git program is not installed'],
+  remote_unreachable: ['GitUnavailable', 'The Git remote does not answer'],
+  auth_failed: ['GitUnauthorized', 'The Git remote refuses the credentials'],
+  rejected: ['GitRejected', 'The Git remote refuses the push'],
+  diverged: ['GitUnavailable', 'The Git branch moved on at every attempt'],
+  local_failed: ['GitUnavailable', 'The local Git repository failed'],
+  superseded: ['GitUnavailable', 'A newer leader writes to the Git branch; this operator has stopped'],
+  closed: ['GitUnavailable', 'The Git writer is closing'],
 };
 
 export async function throughGit<T>(call: () => Promise<T>): Promise<T> {
@@ -61,7 +66,8 @@ export async function throughGit<T>(call: () => Promise<T>): Promise<T> {
       throw new Waiting(GIT_CONFLICT_RETRY_MS, 'GitPathConflict', 'A foreign file stands where our folder must be.');
     if (error.code === 'path_refused')
       throw new Terminal('RenderRefused', 'A path of the manifests may not be written.');
-    throw new Transient('GitUnavailable', GIT_SENTENCES[error.code], { cause: error });
+    const [reason, sentence] = GIT_FAILURES[error.code];
+    throw new Transient(reason, error.words === '' ? `${sentence}.` : `${sentence}: ${error.words}`, { cause: error });
   }
 }
 
