@@ -146,17 +146,17 @@ export class Leader {
   }
 
   async #giveUp(epoch: number, why: string): Promise<void> {
-    const held = this.#state === 'deposed' ? undefined : this.#held;
+    const holds = this.#state === 'standby' || this.#state === 'leading';
     this.#stop();
-    if (this.#state === 'standby' || this.#state === 'leading') {
+    if (holds) {
       this.#state = 'released';
       this.#abort.abort(new Deposed(why));
       this.#elected.reject(this.#reason());
     }
     await this.#loop;
-    if (held === undefined) return;
+    if (!holds || this.#held === undefined) return;
     try {
-      await this.#write({ holder: '', epoch, from: this.#held ?? held });
+      await this.#write({ holder: '', epoch, from: this.#held });
     } catch (error) {
       this.#options.log.warn({ err: error }, 'the Lease could not be released; it runs out by itself');
     }
