@@ -1,6 +1,7 @@
 import type { Logger } from '../config/log.ts';
 import type { OrderLedger } from './orders/worker.ts';
 import type { Ports } from './ports.ts';
+import { platformRootChange } from './render/render.ts';
 import type { Clock } from './runtime/clock.ts';
 import { guarded, isSuperseded, type Term } from './runtime/guard.ts';
 import type { Leader } from './runtime/leader.ts';
@@ -43,7 +44,7 @@ const RETRY_MS = 2_000;
 export interface Takeover {
   leader: Leader;
   /** Unguarded. */
-  git: Pick<Ports['git'], 'claim'>;
+  git: Pick<Ports['git'], 'claim' | 'commit'>;
   ledger: Pick<Ports['ledger'], 'claimFulfilment'>;
   clock: Clock;
   log: Logger;
@@ -59,6 +60,8 @@ export async function takeOver({ leader, git, ledger, clock, log }: Takeover): P
   for (const [name, show] of [
     ['git', () => git.claim(epoch)],
     ['ledger', () => announce(ledger)],
+    // Not an epoch, but also to be there before the first Organization comes or the last one goes.
+    ['git', () => git.commit(platformRootChange())],
   ] as const) {
     for (;;) {
       leader.assert();

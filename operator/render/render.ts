@@ -19,6 +19,7 @@ export { renderInstance } from './instance.ts';
 export { rootApplicationName } from './paths.ts';
 export { defaultPlatform } from './platform.ts';
 export { renderOrganization, renderProject } from './project.ts';
+export { platformRootChange } from './roots.ts';
 
 export function organizationOwns({ organization }: Pick<OrganizationInput, 'organization'>): string[] {
   return [organizationFolder(organization.metadata.name), accessFolder(organization.metadata.name)];
