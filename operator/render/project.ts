@@ -132,7 +132,8 @@ function application(input: ProjectInput): Manifest {
         // Server-side apply makes an unknown field an error instead of a drift that never ends. Applying only
         // what differs keeps one change at 0.4 s however many Instances the Project has.
         syncOptions: ['ServerSideApply=true', 'ApplyOutOfSyncOnly=true'],
-        retry: { limit: 5, backoff: { duration: '5s', factor: 2, maxDuration: '3m' } },
+        // `refresh`: between attempts a newer commit is taken, or a correction would wait for the retries of what it corrects.
+        retry: { limit: 5, refresh: true, backoff: { duration: '5s', factor: 2, maxDuration: '3m' } },
       },
     },
   };

@@ -172,6 +172,27 @@ test('a commit that was given up is not tried again when the cause is cured, a n
   await until(await commitInstance('calm', 'second', revision), synced, say);
 });
 
+test('a correction is taken between two attempts at what it corrects', async (t) => {
+  const say = (line: string) => t.diagnostic(line);
+  const other = { metadata: { name: 'other', uid: 'other-uid' }, spec: {} };
+  const files = renderProject({ organization, project: other, projects: [project, other], platform });
+  await writer.commit({ owns: projectOwns({ organization, project: other }), files, subject: 'other', trailers: {} });
+  const there = workloadNamespace('acme', 'other', 'other-uid');
+  const put = async (data: string): Promise<DeliveryTarget> => {
+    const text = `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: foreign }\ndata: ${data}\n`;
+    await remote.foreign({ 'tenants/82/acme/other/foreign.yaml': text });
+    const commit = await remote.git('rev-parse', 'main');
+    const names = { organization: 'acme', project: 'other', instance: 'none', instanceUid: 'none' };
+    return { ...names, workloadNamespace: there, commit, objects: [] };
+  };
+  const state = await until(await put('{ a: { b: c } }'), ({ reason }) => reason === 'SyncError', say);
+  assert.match(state.message, /^ConfigMap foreign: /);
+  await until(await put('{ a: b }'), synced, say);
+  const removal = projectRemoval({ organization, project: other });
+  const { commit } = await writer.remove({ owns: removal.platform, subject: 'remove other', trailers: {} });
+  await gone({ organization: 'acme', project: 'other', workloadNamespace: there, commit }, say);
+});
+
 test('an Instance is gone when its objects are, and then its Project', async (t) => {
   const input = { organization, project, instance: instance('brisk') };
   const { commit } = await writer.remove({ owns: instanceOwns(input), subject: 'remove', trailers: {} });
