@@ -67,6 +67,8 @@ async function start(read: OperatorSettings, { log, registry }: Frame): Promise<
     remote: read.gitRemote,
     branch: read.gitBranch,
     clock: () => new Date(),
+    // A remote that is away is named in conditions; the process is no better off for dying of it.
+    patient: true,
     ...(read.gitCredentialsFile === undefined ? {} : { credentialsFile: read.gitCredentialsFile }),
   });
   const delivery = openDelivery(store, git);

@@ -47,3 +47,8 @@ export class GitError extends Error {
 export function redact(text: string): string {
   return scrubText(text.replace(/(\w:\/\/)[^\s/@]+@/g, '$1[redacted]@'));
 }
+
+/** A remote that may come back by itself, or by its credentials. */
+export function isRemoteAway(error: unknown): boolean {
+  return error instanceof GitError && (error.code === 'remote_unreachable' || error.code === 'auth_failed');
+}

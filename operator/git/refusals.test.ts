@@ -189,6 +189,15 @@ test('a remote that is not there is a named error, at the start and later, and i
   assert.ok((await writer.commit(change('a', '1'))).changed);
 });
 
+test('a patient writer starts without its remote, names it at the first commit, and works when it is there', async () => {
+  await using remote = await GitRemote.create();
+  await rename(remote.path, `${remote.path}.away`);
+  const writer = await remote.writer('patient', { patient: true });
+  assert.is((await failure(() => writer.commit(change('a', '1')))).code, 'remote_unreachable');
+  await rename(`${remote.path}.away`, remote.path);
+  assert.ok((await writer.commit(change('a', '1'))).changed);
+});
+
 test('a missing git says what to install', async () => {
   await using remote = await GitRemote.create();
   const error = await failure(() => remote.writer('w', { program: 'no-such-git-program' }));

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Branch } from './branch.ts';
 import { type Change, commitMessage, type Prepared, prepare, takeBatch } from './change.ts';
-import { GitError } from './errors.ts';
+import { GitError, isRemoteAway } from './errors.ts';
 import { FastImport, type Written } from './fast-import.ts';
 import { Fence } from './fence.ts';
 import { lastCommits, retryOf } from './history.ts';
@@ -45,6 +45,8 @@ export interface GitWriterOptions {
   branch: string;
   /** File in the format of `git credential-store`. */
   credentialsFile?: string;
+  /** The remote need not answer yet: what it lacks is then told by the first commit. Absent: false. */
+  patient?: boolean;
   /** Dates of commits come from here. */
   clock: () => Date;
   /** Name or path of the git program; absent: `git` of the PATH. */
@@ -118,6 +120,7 @@ export class GitWriter {
       await writer.#repairing(() => writer.#branch.look());
       return writer;
     } catch (error) {
+      if (options.patient === true && isRemoteAway(error)) return writer;
       await writer.close();
       throw error;
     }
