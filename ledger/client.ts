@@ -1,5 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { errors, Pool } from 'undici';
+import { type Call, type LedgerClientOptions, Transport } from './transport.ts';
 import type {
   AuditReply,
   BatchOperation,
@@ -31,75 +30,15 @@ import type {
   WalletName,
 } from './wire.ts';
 
+export { type LedgerClientOptions, LedgerError } from './transport.ts';
 export type * from './wire.ts';
-
-/** Connections kept to the ledger; holds and captures are short, so a few carry thousands a second. */
-const CONNECTIONS = 32;
-
-/** One attempt may take this long; the ledger answers from one SQL call, so more means it is gone. */
-const ATTEMPT_TIMEOUT_MS = 10_000;
 
 /** An audit walks every entry. */
 const AUDIT_TIMEOUT_MS = 600_000;
 
-/** First try plus retries. With the backoff below a caller waits under 2 s beyond its attempts. */
-const ATTEMPTS = 5;
-const BACKOFF_BASE_MS = 50;
-const BACKOFF_CAP_MS = 1_000;
-
-/** No list or receipt comes near it; it bounds what a wrong URL can make us buffer. */
-const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
-
-export interface LedgerClientOptions {
-  /** Base URL of the ledger. */
-  url: string;
-  /** Asked before every attempt, so that a rotated token is used at once. */
-  token: () => string;
-  /** The caller's fencing epoch; sent as `Gsv-Fencing-Epoch`. */
-  epoch?: (() => number | undefined) | undefined;
-  /** Milliseconds for one attempt; absent: 10 000. */
-  timeoutMs?: number | undefined;
-  /** Attempts per call, the first included; absent: 5. 1 = never retry. */
-  attempts?: number | undefined;
-}
-
-/**
- * Anything but a 2xx. `status` 0 with code `ledger_unavailable` = no reply within all attempts: the
- * effect is unknown and the call may be repeated under the same key.
- */
-export class LedgerError extends Error {
-  readonly status: number;
-  /** The problem's stable code, e.g. `insufficient_credits`. */
-  readonly code: string;
-  /** The whole problem document, e.g. with `available` and `required` of a 402. */
-  readonly body: Record<string, unknown>;
-  constructor(status: number, code: string, message: string, body: Record<string, unknown>, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'LedgerError';
-    this.status = status;
-    this.code = code;
-    this.body = body;
-  }
-}
-
 /** Whether the ledger remembered this key and answered with the first result. */
 export interface Replayed {
   replayed: boolean;
-}
-
-interface Call {
-  method: 'GET' | 'PUT' | 'POST';
-  path: string;
-  key?: string;
-  body?: unknown;
-  timeoutMs?: number;
-  signal?: AbortSignal | undefined;
-}
-
-interface Reply<T> {
-  status: number;
-  replayed: boolean;
-  body: T;
 }
 
 /**
@@ -108,15 +47,10 @@ interface Reply<T> {
  * claim) by its lease. Every method throws {@link LedgerError}.
  */
 export class LedgerClient {
-  readonly #options: LedgerClientOptions;
-  readonly #pool: Pool;
-  readonly #prefix: string;
+  readonly #transport: Transport;
 
   constructor(options: LedgerClientOptions) {
-    const url = new URL(options.url);
-    this.#options = options;
-    this.#prefix = url.pathname.replace(/\/$/, '');
-    this.#pool = new Pool(url.origin, { connections: CONNECTIONS, maxResponseSize: MAX_RESPONSE_BYTES });
+    this.#transport = new Transport(options);
   }
 
   /** Creates or updates. 409 `owner_mismatch` when the open wallet belongs to another uid. */
@@ -136,7 +70,7 @@ export class LedgerClient {
 
   /** `created` is false when the same (shop, line, ordinal) was fulfilled before, under any key. */
   async recordFulfilment(body: FulfilmentBody, key: string): Promise<FulfilmentReply & { created: boolean }> {
-    const reply = await this.#call<FulfilmentReply>({ method: 'POST', path: '/v1/fulfilments', key, body });
+    const reply = await this.#transport.call<FulfilmentReply>({ method: 'POST', path: '/v1/fulfilments', key, body });
     return { ...reply.body, created: reply.status === 201 && !reply.replayed };
   }
 
@@ -240,14 +174,14 @@ export class LedgerClient {
     return this.#body({
       method: 'GET',
       path: `/v1/events${search({ after: query.after, waitSeconds })}`,
-      timeoutMs: waitSeconds * 1000 + this.#timeoutMs(),
+      timeoutMs: waitSeconds * 1000 + this.#transport.timeoutMs,
       signal: query.signal,
     });
   }
 
   /** `created` is false when (shop, bodySha256) was known. */
   async inboxPut(body: InboxBody): Promise<InboxEntry & { created: boolean }> {
-    const reply = await this.#call<InboxEntry>({ method: 'POST', path: '/v1/inbox', body });
+    const reply = await this.#transport.call<InboxEntry>({ method: 'POST', path: '/v1/inbox', body });
     return { ...reply.body, created: reply.status === 201 };
   }
 
@@ -292,102 +226,16 @@ export class LedgerClient {
 
   /** Ends idle connections and waits for running calls. */
   close(): Promise<void> {
-    return this.#pool.close();
+    return this.#transport.close();
   }
 
   async #body<T>(call: Call): Promise<T> {
-    return (await this.#call<T>(call)).body;
+    return (await this.#transport.call<T>(call)).body;
   }
 
   async #replayable<T>(call: Call): Promise<T & Replayed> {
-    const reply = await this.#call<T>(call);
+    const reply = await this.#transport.call<T>(call);
     return { ...reply.body, replayed: reply.replayed };
-  }
-
-  #timeoutMs(): number {
-    return this.#options.timeoutMs ?? ATTEMPT_TIMEOUT_MS;
-  }
-
-  async #call<T>(call: Call): Promise<Reply<T>> {
-    const attempts = this.#options.attempts ?? ATTEMPTS;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#attempt<T>(call);
-      } catch (error) {
-        const last = attempt >= attempts || !isTransient(error);
-        if (last) throw error;
-        await delay(backoffMs(attempt), undefined, call.signal ? { signal: call.signal } : {});
-      }
-    }
-  }
-
-  async #attempt<T>(call: Call): Promise<Reply<T>> {
-    const timeout = AbortSignal.timeout(call.timeoutMs ?? this.#timeoutMs());
-    const signal = call.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
-    let status: number;
-    let text: string;
-    let replayed: boolean;
-    try {
-      const response = await this.#pool.request({
-        method: call.method,
-        path: this.#prefix + call.path,
-        headers: this.#headers(call),
-        body: call.body === undefined ? null : JSON.stringify(call.body),
-        // The signal bounds the attempt as a whole; undici's own timers would cut the long poll.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        signal,
-      });
-      status = response.statusCode;
-      replayed = response.headers['idempotency-replayed'] === 'true';
-      text = await response.body.text();
-    } catch (error) {
-      call.signal?.throwIfAborted();
-      throw unavailable(error);
-    }
-    const body = parse(text);
-    if (status >= 200 && status < 300 && body) return { status, replayed, body: body as T };
-    throw toError(status, body ?? {});
-  }
-
-  #headers(call: Call): Record<string, string> {
-    const epoch = this.#options.epoch?.();
-    return {
-      authorization: `Bearer ${this.#options.token()}`,
-      accept: 'application/json',
-      ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
-      ...(call.key === undefined ? {} : { 'idempotency-key': call.key }),
-      ...(epoch === undefined ? {} : { 'gsv-fencing-epoch': String(epoch) }),
-    };
-  }
-}
-
-function isTransient(error: unknown): boolean {
-  return error instanceof LedgerError && (error.status === 0 || error.status === 503);
-}
-
-/** Full jitter: callers that failed together must not come back together. */
-function backoffMs(attempt: number): number {
-  return Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt);
-}
-
-function unavailable(cause: unknown): LedgerError {
-  if (cause instanceof errors.InvalidArgumentError) throw cause;
-  return new LedgerError(0, 'ledger_unavailable', 'the ledger does not answer', {}, { cause });
-}
-
-function toError(status: number, body: Record<string, unknown>): LedgerError {
-  const code = typeof body.code === 'string' ? body.code : 'unexpected_reply';
-  const detail = typeof body.detail === 'string' ? body.detail : `the ledger answered ${status}`;
-  return new LedgerError(status, code, detail, body);
-}
-
-function parse(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
   }
 }
 
