@@ -11,6 +11,9 @@ const RACE =
 /** The pack that we sent lacked something that the remote does not have. */
 const INCOMPLETE = /missing necessary objects|unpack|index-pack/;
 
+/** The pack ended too soon. */
+const TORN = /eof before pack header|early EOF/;
+
 export type PushResult = { done: true } | { done: false; words: string };
 
 /** What is to be put on the branch. */
@@ -103,6 +106,8 @@ export class NearVisit implements Visit {
     if (quick !== undefined && !INCOMPLETE.test(quick.refusal)) return refused(quick.refusal, quick.words);
     if (quick !== undefined) this.#talk = new ReceivePack(this.#program, this.#path);
     const full = await this.#send(parcel, this.#packed(parcel));
+    // Our own pack-objects gave nothing or broke off: not the remote's refusal, so we repair and try again.
+    if (TORN.test(full.refusal)) throw new GitError('local_failed', `git pack-objects broke off: ${full.refusal}`);
     return full.accepted ? { done: true } : refused(full.refusal, full.words);
   }
 
