@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import { createLogger } from '../../../config/log.ts';
 import { KubernetesStore } from '../../../crds/store/kubernetes.ts';
 import { startArgoCd } from '../../../hack/argocd/argocd.ts';
 import { ExternalSecretsDouble } from '../../../hack/argocd/external-secrets.ts';
 import { kubectlApply } from '../../../hack/argocd/kubectl.ts';
+import { rootApplications } from '../../../hack/argocd/roots.ts';
 import { testCluster } from '../../../hack/cluster/testing.ts';
 import { kubectl } from '../../../hack/processes/kubectl.ts';
 import { GitRemote } from '../../../hack/testing/git-remote.ts';
@@ -26,8 +27,7 @@ import {
 import type { DeclaredObject, DeliveryState, DeliveryTarget } from '../delivery.ts';
 import { ArgoDelivery } from './delivery.ts';
 
-const COMPONENT = join(import.meta.dirname, '../../../kustomize/components/argocd');
-const HEALTH = join(COMPONENT, '../argocd-health/argocd-cm.yaml');
+const HEALTH = join(import.meta.dirname, '../../../kustomize/components/argocd-health/argocd-cm.yaml');
 /** Far more than a busy machine needs; a change that is not applied by then never is. Milliseconds. */
 const LIMIT_MS = 120_000;
 const POLL_MS = 100;
@@ -125,14 +125,7 @@ test('an Instance of a new Project: the root creates the Application, which appl
   await writer.commit({ owns: projectOwns({ organization, project }), files, subject: 'project', trailers: {} });
   const target = await commitInstance('calm');
   assert.is((await delivery.state(target)).reason, 'RootApplicationMissing');
-  const roots = await Promise.all(
-    ['project.yaml', 'roots.yaml'].map((file) => readFile(join(COMPONENT, file), 'utf8')),
-  );
-  const root = rootApplicationName('acme');
-  const ours = parseAllDocuments(roots.join('\n---\n'))
-    .map((document) => document.toJS() as { kind: string; metadata: { name: string } })
-    .filter(({ kind, metadata: { name } }) => kind === 'AppProject' || name === root)
-    .map((object) => JSON.stringify(object).replaceAll('https://git.example.com/gsv/delivery.git', platform.repoUrl));
+  const ours = await rootApplications(platform.repoUrl, [rootApplicationName('acme')]);
   await kubectlApply(cluster.kubeconfig, ours);
   await until(target, synced, (line) => t.diagnostic(line));
   const state = await delivery.workload(target);
