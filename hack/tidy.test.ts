@@ -33,6 +33,12 @@ const RULES: Rule[] = [
     violation: { path: 'config/x.ts', text: 'x;\n'.repeat(MAX_LINES + 1) },
   },
   {
+    name: 'no merge was left half done',
+    applies: () => true,
+    check: (text) => lines(text, /^(<{7}|>{7}) /),
+    violation: { path: 'docs/x.md', text: `${'<'.repeat(7)} HEAD` },
+  },
+  {
     name: 'render and preview use no clock and no random',
     applies: (path) => /^operator\/(render|preview)\//.test(path) && !isTest(path) && isTypeScript(path),
     check: (text) =>
