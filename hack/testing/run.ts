@@ -18,8 +18,8 @@ const rootFlag = process.argv.find((argument) => argument.startsWith('--root='))
 const ROOT = rootFlag ? resolve(rootFlag.slice('--root='.length)) : join(import.meta.dirname, '../..');
 const FOLDERS = ['config', 'crds', 'gateway', 'hack', 'ledger', 'operator'];
 
-/** One test may take this long before it counts as hanging; real suites install programs. */
-const TIMEOUT_MS = { fast: 120_000, real: 1_500_000, soak: 3_600_000 };
+/** One test may take this long before it counts as hanging; real suites install and build programs. */
+const TIMEOUT_MS = { fast: 120_000, real: 2_700_000, soak: 3_600_000 };
 
 const [mode, ...paths] = process.argv.slice(2).filter((argument) => argument !== rootFlag);
 if (mode !== 'fast' && mode !== 'real' && mode !== 'soak') {
