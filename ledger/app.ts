@@ -8,6 +8,7 @@ import { fulfilmentEndpoints } from './routes/fulfilments.ts';
 import { healthEndpoints } from './routes/health.ts';
 import { holdEndpoints } from './routes/holds.ts';
 import { inboxEndpoints } from './routes/inbox.ts';
+import { orderEndpoints } from './routes/orders.ts';
 import type { LedgerParts } from './routes/parts.ts';
 import { recordEndpoints } from './routes/records.ts';
 import { endpoint, SECURITY_SCHEME } from './routes/route.ts';
@@ -43,6 +44,7 @@ export async function createLedgerApp(options: LedgerAppOptions): Promise<Fastif
   for (const endpoints of [
     walletEndpoints,
     fulfilmentEndpoints,
+    orderEndpoints,
     holdEndpoints,
     batchEndpoints,
     recordEndpoints,

@@ -1,4 +1,5 @@
 import type { TransactionSql } from 'postgres';
+import { checkSettlements } from './audit-settlements.ts';
 import { type LedgerSql, withDatabase } from './database.ts';
 import type { AuditReply } from './wire.ts';
 
@@ -32,6 +33,7 @@ export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number
       for (const check of [checkAccounts, checkWallets, checkGrants, checkHolds, checkReceipts]) {
         problems.push(...(await check(tx)));
       }
+      problems.push(...(await checkSettlements(tx, MAX_PROBLEMS)));
       return {
         ok: problems.length === 0,
         checkedEntries,

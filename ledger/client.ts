@@ -24,6 +24,8 @@ import type {
   LedgerEvent,
   Page,
   Receipt,
+  SettleBody,
+  Settlement,
   VoidReply,
   Wallet,
   WalletBody,
@@ -93,6 +95,15 @@ export class LedgerClient {
   /** Claims again for the same uid is 200; for another 409 `already_claimed`. */
   claimFulfilment(id: string, body: { instanceUid: string }): Promise<Fulfilment> {
     return this.#body({ method: 'POST', path: `/v1/fulfilments/${part(id)}/claim`, body });
+  }
+
+  /** Moves an order's grants to granted x charged / total; also before its fulfilments are recorded. */
+  settleOrder(
+    { shop, order }: { shop: string; order: string },
+    body: SettleBody,
+    key: string,
+  ): Promise<Settlement & Replayed> {
+    return this.#replayable({ method: 'POST', path: `/v1/orders/${part(shop)}/${part(order)}/settle`, key, body });
   }
 
   grant(wallet: string, body: GrantBody, key: string): Promise<Grant & Replayed> {

@@ -20,6 +20,7 @@ const NEEDED: Record<string, string> = {
   'POST /v1/fulfilments': 'fulfilments',
   'GET /v1/fulfilments': 'read',
   'POST /v1/fulfilments/{id}/claim': 'fulfilments',
+  'POST /v1/orders/{shop}/{order}/settle': 'settle',
   'POST /v1/holds': 'holds',
   'GET /v1/holds': 'read',
   'GET /v1/holds/{hold}': 'read',

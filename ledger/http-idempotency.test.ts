@@ -100,6 +100,21 @@ const keyed: Keyed[] = [
       other: { shop: 's', order: 'o', line: wallet, ordinal: 1, sku: 'S', wallet, grants: [] },
     }),
   },
+  {
+    operation: 'settle',
+    prepare: async (wallet) => {
+      const grants = [{ amount: 100, kind: 'purchased' as const }];
+      await ledger.client.recordFulfilment(
+        { shop: 's/', order: wallet, line: wallet, ordinal: 0, sku: 'S', wallet, grants },
+        'bought',
+      );
+      return {
+        path: `/v1/orders/s%2F/${wallet}/settle`,
+        body: { charged: 1, total: 2 },
+        other: { charged: 0, total: 2 },
+      };
+    },
+  },
 ];
 
 for (const { operation, prepare } of keyed) {

@@ -201,6 +201,33 @@ test('a paid unit is fulfilled once, found by its order and claimed by one Insta
   assert.equal([other.status, other.body.code], [409, 'already_claimed']);
 });
 
+test('an order keeps what is paid of it; shop and order stand percent-encoded in the path', async () => {
+  const name = await wallet();
+  const order = 'T3JkZXI6/2+3=';
+  const grants = [{ amount: 100, kind: 'purchased' as const }];
+  await ledger.client.recordFulfilment({ shop, order, line: name, ordinal: 0, sku: 'S', wallet: name, grants }, 'unit');
+  const asOf = '2026-11-23T07:56:28.117Z';
+  const reply = await ledger.request(
+    'POST',
+    `/v1/orders/${encodeURIComponent(shop)}/${encodeURIComponent(order)}/settle`,
+    {
+      key: 'refund',
+      body: { charged: 4_000, total: 4_900, asOf },
+    },
+  );
+  assert.is(reply.status, 200);
+  const settlement = {
+    ...{ shop, order, charged: 4_000, total: 4_900, asOf },
+    ...{ granted: 100, kept: 82, takenBack: 18, debt: 0, writtenOff: 0, givenBack: 0 },
+  };
+  assert.equal(reply.body, settlement);
+  assert.is((await ledger.client.getWallet(name)).available, 82);
+  const again = await ledger.client.settleOrder({ shop, order }, { charged: 4_000, total: 4_900, asOf }, 'refund');
+  assert.equal(again, { ...settlement, replayed: true });
+  const entries = (await ledger.request('GET', `/v1/wallets/${name}/entries`)).body.items;
+  assert.ok(entries.some((one: { operation: string }) => one.operation === 'settle'));
+});
+
 test('a batch answers each operation for itself', async () => {
   const name = await funded(100);
   const { body, status } = await ledger.request('POST', '/v1/batch', {

@@ -72,6 +72,7 @@ test('operations that take an Idempotency-Key say that it is required', () => {
     'post /v1/holds/{hold}/capture',
     'post /v1/holds/{hold}/extend',
     'post /v1/holds/{hold}/void',
+    'post /v1/orders/{shop}/{order}/settle',
     'post /v1/wallets/{wallet}/close',
     'post /v1/wallets/{wallet}/grants',
   ]);

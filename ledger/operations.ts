@@ -9,6 +9,7 @@ import type {
   FulfilmentBody,
   GrantBody,
   HoldBody,
+  SettleBody,
   WalletBody,
 } from './wire.ts';
 
@@ -52,6 +53,7 @@ type SqlOperation =
   | 'put_wallet'
   | 'close_wallet'
   | 'record_fulfilment'
+  | 'settle_order'
   | 'claim_fulfilment'
   | 'create_grant'
   | 'revoke_grant'
@@ -101,6 +103,11 @@ export class LedgerOperations {
   /** 201 `{fulfilment, grants}`; 200 with the first when (shop, line, ordinal) is known. */
   recordFulfilment(body: FulfilmentBody, call: Call): Promise<OperationResult> {
     return this.#run('record_fulfilment', '', body, call);
+  }
+
+  /** 200 a {@link Settlement}, whether or not the order is known: the word is kept for fulfilments to come. */
+  settleOrder(order: { shop: string; order: string }, body: SettleBody, call: Call): Promise<OperationResult> {
+    return this.#run('settle_order', '', { ...order, ...body }, call);
   }
 
   /** 200 the fulfilment · 404 `fulfilment_not_found` · 409 `already_claimed`. */

@@ -72,6 +72,22 @@ export const grants = ledger.table('grants', {
   createdAt: at('created_at').notNull(),
 });
 
+export const orderSettlements = ledger.table('order_settlements', {
+  shop: text('shop').notNull(),
+  orderId: text('order_id').notNull(),
+  charged: amount('charged'),
+  total: amount('total'),
+  asOf: at('as_of').notNull(),
+});
+
+export const reclaims = ledger.table('reclaims', {
+  grantId: reference('grant_id').notNull(),
+  credits: amount('credits'),
+  debt: amount('debt'),
+  writtenOff: amount('written_off'),
+  restored: amount('restored'),
+});
+
 export const receipts = ledger.table('receipts', {
   id: id(),
   walletId: reference('wallet_id').notNull(),

@@ -104,6 +104,33 @@ export interface Fulfilment {
   createdAt: string;
 }
 
+/** What the shop says about an order's money, in minor units of its currency; only the ratio counts. */
+export interface SettleBody {
+  charged: number;
+  total: number;
+  /** When that was so; a word older than the latest changes nothing. Absent: now, whatever was said. */
+  asOf?: string | undefined;
+}
+
+/** The latest word about an order, and what the settlement moved; amounts are microcredits of all its wallets. */
+export interface Settlement {
+  shop: string;
+  order: string;
+  charged: number;
+  total: number;
+  asOf: string;
+  /** What the fulfilments of the order granted. */
+  granted: number;
+  /** granted x charged / total, rounded up. */
+  kept: number;
+  takenBack: number;
+  /** Of `takenBack`: what had been spent, now owed. */
+  debt: number;
+  /** Of `takenBack`: what nobody pays, below the wallet's floor. */
+  writtenOff: number;
+  givenBack: number;
+}
+
 /** What a receipt must be able to name. Free-form: unknown members are kept and echoed. */
 export interface RunContext {
   /** `org/name`. */
