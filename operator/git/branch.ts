@@ -14,6 +14,8 @@ export class Branch {
   #tip: string | undefined;
   #known = false;
   #visit: Visit | undefined;
+  /** Objects of a commit that did not arrive are not written a second time: the next commit's own pack lacks them. */
+  #undelivered = false;
 
   constructor(remote: Remote, fence: Fence, onRewritten: () => void) {
     this.#remote = remote;
@@ -76,8 +78,10 @@ export class Branch {
   async advance({ id: commit, pack }: Written): Promise<{ moved: boolean; words: string } | undefined> {
     const base = this.#tip;
     const visit = this.#visit ?? this.#remote.visit();
-    const result = await visit.push({ commit, base, pack }).catch((error: GitError) => error);
+    const parcel = { commit, base, pack: this.#undelivered ? undefined : pack };
+    const result = await visit.push(parcel).catch((error: GitError) => error);
     this.#leave();
+    this.#undelivered = result instanceof GitError || !result.done;
     if (!(result instanceof GitError) && result.done) {
       this.#tip = commit;
       this.#fence.look({ grown: true, epoch: this.#fence.own ?? 0 });

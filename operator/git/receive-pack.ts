@@ -1,5 +1,4 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { GitError } from './errors.ts';
 import type { GitProgram } from './program.ts';
@@ -57,8 +56,12 @@ export class ReceivePack {
     return (await this.#advertised).get(ref);
   }
 
-  /** Asks to move `ref` from `base` to `commit`, with the pack of what is new. */
-  async push(ref: string, base: string | undefined, commit: string, pack: Readable): Promise<Verdict> {
+  /**
+   * Asks to move `ref` from `base` to `commit`, with the pack of what is new.
+   *
+   * @throws GitError `remote_unreachable`; whatever GitError the pack itself throws
+   */
+  async push(ref: string, base: string | undefined, commit: string, pack: AsyncIterable<Buffer>): Promise<Verdict> {
     await this.#advertised;
     const nothing = '0'.repeat(commit.length);
     const command = `${base ?? nothing} ${commit} ${ref}\0 ${NEEDED.join(' ')} quiet object-format=sha1`;
@@ -66,10 +69,13 @@ export class ReceivePack {
     // A remote that refuses early closes its end; its verdict tells more than the broken pipe.
     const sent = pipeline(pack, this.#child.stdin).catch((error: Error) => error);
     try {
-      return await this.#readVerdict(ref);
+      const verdict = await this.#readVerdict(ref);
+      const broken = verdict.accepted ? undefined : await sent;
+      if (broken instanceof GitError) throw broken; // The remote only says that the pack is torn.
+      return verdict;
     } catch (error) {
-      await sent;
-      throw await this.#failure('pushing', error);
+      const broken = await sent;
+      throw await this.#failure('pushing', broken instanceof GitError ? broken : error);
     } finally {
       this.end();
     }

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { GitError } from './errors.ts';
 import type { GitProgram, Outcome } from './program.ts';
 import { ReceivePack, type Verdict } from './receive-pack.ts';
@@ -10,9 +11,6 @@ const RACE =
   /fetch first|non-fast-forward|stale info|cannot lock ref|failed to (lock|update ref)|incorrect old value|reference already exists/i;
 /** The pack that we sent lacked something that the remote does not have. */
 const INCOMPLETE = /missing necessary objects|unpack|index-pack/;
-
-/** The pack ended too soon. */
-const TORN = /eof before pack header|early EOF/;
 
 export type PushResult = { done: true } | { done: false; words: string };
 
@@ -106,8 +104,6 @@ export class NearVisit implements Visit {
     if (quick !== undefined && !INCOMPLETE.test(quick.refusal)) return refused(quick.refusal, quick.words);
     if (quick !== undefined) this.#talk = new ReceivePack(this.#program, this.#path);
     const full = await this.#send(parcel, this.#packed(parcel));
-    // Our own pack-objects gave nothing or broke off: not the remote's refusal, so we repair and try again.
-    if (TORN.test(full.refusal)) throw new GitError('local_failed', `git pack-objects broke off: ${full.refusal}`);
     return full.accepted ? { done: true } : refused(full.refusal, full.words);
   }
 
@@ -115,18 +111,35 @@ export class NearVisit implements Visit {
     this.#talk.end();
   }
 
-  #send({ base, commit }: Parcel, pack: Readable): Promise<Verdict> {
+  #send({ base, commit }: Parcel, pack: AsyncIterable<Buffer>): Promise<Verdict> {
     return this.#talk.push(this.#branch, base, commit, pack);
   }
 
-  /** Everything that the branch does not have. */
-  #packed({ base, commit }: Parcel): Readable {
+  /**
+   * Everything that the branch does not have. The process starts when the first byte is asked for, not before:
+   * Node throws away what a child that has ended left unread, and the remote's greeting may take longer than
+   * a small pack.
+   *
+   * @throws GitError `local_failed` when the pack is not whole
+   */
+  async *#packed({ base, commit }: Parcel): AsyncGenerator<Buffer> {
     const args = ['pack-objects', '--revs', '--stdout', '--quiet', '--delta-base-offset'];
     const child = this.#program.start([`--git-dir=${this.#gitDirectory}`, ...args]);
-    child.on('error', () => undefined); // Its output ends early then, and the remote refuses the torn pack.
+    const ended = once(child, 'close').catch((error: Error) => [error.message]);
     child.stdin.on('error', () => undefined);
     child.stdin.end(base === undefined ? `${commit}\n` : `${commit}\n^${base}\n`);
-    return child.stdout;
+    const words = text(child.stderr);
+    const timer = setTimeout(() => child.kill('SIGKILL'), this.#program.timeoutMs);
+    try {
+      yield* child.stdout as AsyncIterable<Buffer>;
+      const [code, signal] = await ended;
+      if (code === 0) return;
+      const why = (await words).trim() || `exit ${code ?? signal}`;
+      throw new GitError('local_failed', `git pack-objects broke off: ${why}`);
+    } finally {
+      clearTimeout(timer);
+      child.kill();
+    }
   }
 }
 
