@@ -25,53 +25,79 @@ const OPERATIONS = 14;
 const RECOVERY_MS = 600_000;
 const ROTATE = 'store.gsv.dev/rotate-requested-at';
 
-type Act = (world: World) => Promise<unknown>;
-
 const key = (name: string) => ({ namespace: NS, name });
 
-/** What people do: some of it to Instances that are not there, or not any more. */
-function operation(random: () => number, serial: number): Act {
-  const name = NAMES[Math.floor(random() * NAMES.length)] ?? 'one';
-  const edit =
-    (change: Partial<InstanceSpec>): Act =>
-    async (world) => {
-      const present = await world.store.get('Instance', key(name));
-      if (present === undefined || present.metadata.deletionTimestamp !== undefined) return;
-      await world.apply('Instance', key(name), { ...present.spec, ...change });
+/** People, who know what they want of each Instance, and say it again in the evening, as Argo CD does of CRs in Git. */
+class People {
+  readonly #world: World;
+  readonly #wanted = new Map<string, InstanceSpec>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** One thing that somebody does: some of it to Instances that are not there, or not any more. */
+  async act(random: () => number, serial: number): Promise<void> {
+    const name = NAMES[Math.floor(random() * NAMES.length)] ?? 'one';
+    const acts = [
+      () => this.#order(name),
+      () => this.#order(name),
+      () => this.#edit(name, { config: { tone: 'brisk' } }),
+      () => this.#edit(name, { config: { tone: 'calm' } }),
+      () => this.#edit(name, { suspend: true }),
+      () => this.#edit(name, { suspend: false }),
+      () => this.#edit(name, { version: '1.1.0' }),
+      () => this.#delete(name),
+      () => this.#rotate(name, serial),
+      () => this.#world.advance(30_000),
+    ];
+    await acts[Math.floor(random() * acts.length)]?.();
+  }
+
+  /** All that were paused go on, and what could not be said during the day is said now. */
+  async evening(): Promise<void> {
+    for (const name of this.#wanted.keys()) await this.#edit(name, { suspend: false });
+  }
+
+  async #order(name: string): Promise<void> {
+    if (this.#wanted.has(name)) return;
+    const fulfilment = this.#world.pay(this.#world.ledger.fulfilments.length);
+    const refs = {
+      projectRef: { name: 'default' },
+      offeringRef: { name: 'claims-agent' },
+      walletRef: { name: 'main' },
     };
-  const acts: Act[] = [
-    order(name),
-    order(name),
-    edit({ config: { tone: 'brisk' } }),
-    edit({ config: { tone: 'calm' } }),
-    edit({ suspend: true }),
-    edit({ suspend: false }),
-    edit({ version: '1.1.0' }),
-    async (world) => (await world.store.get('Instance', key(name))) && world.delete('Instance', key(name)),
-    async (world) => {
-      const present = await world.store.get('Instance', key(name));
-      if (present === undefined || present.metadata.deletionTimestamp !== undefined) return;
-      await world.annotate({ [ROTATE]: `2026-01-01T00:00:${String(serial).padStart(2, '0')}Z` }, name);
-    },
-    (world) => world.advance(30_000),
-  ];
-  return acts[Math.floor(random() * acts.length)] ?? order(name);
-}
+    this.#wanted.set(name, { ...refs, plan: 'starter', config: {}, fulfilment });
+    await this.#say(name);
+  }
 
-function order(name: string): Act {
-  return async (world) => {
-    if ((await world.store.get('Instance', key(name))) !== undefined) return;
-    const ordinal = world.ledger.fulfilments.length;
-    await world.order(name, { fulfilment: world.pay(ordinal) });
-  };
-}
+  async #edit(name: string, change: Partial<InstanceSpec>): Promise<void> {
+    const wanted = this.#wanted.get(name);
+    if (wanted === undefined) return;
+    this.#wanted.set(name, { ...wanted, ...change });
+    await this.#say(name);
+  }
 
-/** The end of the day: all that were paused go on, and whoever owes a secret sets it. */
-async function evening(world: World): Promise<void> {
-  for (const name of NAMES) {
-    const present = await world.store.get('Instance', key(name));
-    if (present === undefined || present.metadata.deletionTimestamp !== undefined) continue;
-    await world.apply('Instance', key(name), { ...present.spec, suspend: false });
+  async #delete(name: string): Promise<void> {
+    if (this.#wanted.delete(name)) await this.#world.delete('Instance', key(name));
+  }
+
+  async #rotate(name: string, serial: number): Promise<void> {
+    if (!(await this.#isThere(name))) return;
+    await this.#world.annotate({ [ROTATE]: `2026-01-01T00:00:${String(serial).padStart(2, '0')}Z` }, name);
+  }
+
+  /** An earlier one of that name that is still going is in the way. */
+  async #say(name: string): Promise<void> {
+    const present = await this.#world.store.get('Instance', key(name));
+    const wanted = this.#wanted.get(name);
+    if (present?.metadata.deletionTimestamp === undefined && wanted !== undefined)
+      await this.#world.apply('Instance', key(name), wanted);
+  }
+
+  async #isThere(name: string): Promise<boolean> {
+    const present = await this.#world.store.get('Instance', key(name));
+    return present !== undefined && present.metadata.deletionTimestamp === undefined;
   }
 }
 
@@ -86,6 +112,7 @@ interface Day {
 async function day(seed: number, rate: number, sabotage: (world: World) => void = () => {}): Promise<Day> {
   const world = await World.open();
   sabotage(world);
+  const people = new People(world);
   const random = seeded(seed);
   const totals = new Chaos({ seed, rate: 0 }).fired;
   let restarts = 0;
@@ -108,7 +135,7 @@ async function day(seed: number, rate: number, sabotage: (world: World) => void 
     await world.apply('OfferingVersion', { name: 'claims-agent-1.1.0' }, next);
     await startAgain();
     for (let serial = 0; serial < OPERATIONS; serial++) {
-      await operation(random, serial)(world);
+      await people.act(random, serial);
       await world.advance(random() * 10_000);
       if (chaos?.dead) await startAgain();
       else if (serial % 5 === 4) chaos?.relist();
@@ -116,7 +143,8 @@ async function day(seed: number, rate: number, sabotage: (world: World) => void 
     note();
     await world.stop();
     await world.start();
-    await evening(world);
+    await world.advance(RECOVERY_MS);
+    await people.evening();
     await world.advance(RECOVERY_MS);
     return { end: await picture(world), restarts, fired: totals, effectsTwice: effectsTwice(world) };
   } finally {
