@@ -1,4 +1,5 @@
-import { createServer, type IncomingMessage, request } from 'node:http';
+import { createServer, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
+import { request as secureRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 /** A call that went through. */
@@ -21,7 +22,16 @@ export interface RecordingProxy {
   close(): Promise<void>;
 }
 
-export async function startRecordingProxy(target: string): Promise<RecordingProxy> {
+/** @param ca of a target that speaks TLS; the proxy itself does not */
+export async function startRecordingProxy(target: string, ca?: Buffer): Promise<RecordingProxy> {
+  const send = (
+    call: { method: string; path: string },
+    headers: OutgoingHttpHeaders,
+    took: (answer: IncomingMessage) => void,
+  ) =>
+    ca === undefined
+      ? request(new URL(call.path, target), { method: call.method, headers }, took)
+      : secureRequest(new URL(call.path, target), { method: call.method, headers, ca }, took);
   const server = createServer((incoming, outgoing) => {
     const call = { method: incoming.method ?? '', path: incoming.url ?? '' };
     const cut = (moment: Moment): boolean => {
@@ -33,7 +43,15 @@ export async function startRecordingProxy(target: string): Promise<RecordingProx
     void bodyOf(incoming).then((body) => {
       if (cut('before')) return;
       const { host: _host, connection: _connection, ...headers } = incoming.headers;
-      const onward = request(new URL(call.path, target), { method: call.method, headers }, (answer) => {
+      const onward = send(call, headers, (answer) => {
+        // A watch never ends; what changes nothing is not held up.
+        if (call.method === 'GET') {
+          proxy.calls.push({ ...call, status: answer.statusCode ?? 0 });
+          outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+          outgoing.flushHeaders();
+          answer.on('error', failed).pipe(outgoing);
+          return;
+        }
         void bodyOf(answer).then((bytes) => {
           proxy.calls.push({ ...call, status: answer.statusCode ?? 0 });
           if (cut('after')) return;
@@ -41,7 +59,7 @@ export async function startRecordingProxy(target: string): Promise<RecordingProx
         }, failed);
       });
       onward.on('error', failed);
-      incoming.socket.on('close', () => onward.destroy());
+      outgoing.on('close', () => outgoing.writableFinished || onward.destroy());
       onward.end(body);
     }, failed);
   });
