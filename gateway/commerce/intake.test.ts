@@ -6,8 +6,9 @@ import { test } from 'node:test';
 import { createLocalJWKSet, exportJWK, FlattenedSign, generateKeyPair, type JSONWebKeySet } from 'jose';
 import * as assert from 'uvu/assert';
 import { Problem } from '../../config/problem.ts';
+import { parseDelivery } from '../../config/saleor.ts';
 import type { InboxBody, InboxEntry } from '../../ledger/client.ts';
-import { type Inbox, type IntakeOptions, type Receipt, takeIn } from './intake.ts';
+import { classify, type Inbox, type IntakeOptions, type Receipt, takeIn } from './intake.ts';
 import { remoteShopKeys } from './signature.ts';
 
 const TESTDATA = join(import.meta.dirname, 'testdata');
@@ -61,18 +62,18 @@ async function refusal(promise: Promise<Receipt>): Promise<string> {
 const FILED: Record<string, string> = {
   '01-order21-fully-paid': 'pending',
   '01-order21-fully-paid-typed': 'pending',
-  '02-order21-partially-refunded': 'deferred',
-  '03-order21-refunded': 'deferred',
-  '04-order21-fully-refunded': 'deferred',
+  '02-order21-partially-refunded': 'pending',
+  '03-order21-refunded': 'pending',
+  '04-order21-fully-refunded': 'pending',
   '05-order22-fully-paid': 'pending',
-  '06-order22-cancelled-after-payment': 'deferred',
+  '06-order22-cancelled-after-payment': 'pending',
   '07-order23-fully-paid': 'pending',
-  '08-order23-partially-refunded-transactions': 'deferred',
-  '09-order23-refunded-transactions': 'deferred',
-  '10-order23-fully-refunded-transactions': 'deferred',
+  '08-order23-partially-refunded-transactions': 'pending',
+  '09-order23-refunded-transactions': 'pending',
+  '10-order23-fully-refunded-transactions': 'pending',
   '11-order24-cancelled-unpaid': 'ignored',
   '12-order28-fully-paid': 'pending',
-  '13-order28-partially-refunded': 'deferred',
+  '13-order28-partially-refunded': 'pending',
   '14-order28-fully-paid-again': 'pending',
   '15-order27-credit-pack-only': 'pending',
   '16-product-updated': 'ignored',
@@ -126,6 +127,30 @@ test('the same bytes again are known', async () => {
   assert.is((await takeIn(headers, raw, options)).duplicate, true);
   assert.is(options.inbox.rows.length, 1);
 });
+
+const CLASSIFIED: [event: string, charged: number, paid: boolean, filed: string][] = [
+  ['order_fully_paid', 100, true, 'pending'],
+  ['order_fully_paid', 40, false, 'pending'],
+  ['order_fully_refunded', 0, false, 'pending'],
+  ['order_cancelled', 100, true, 'pending'],
+  ['order_cancelled', 0, false, 'ignored NothingCharged'],
+  ['order_expired', 1, false, 'pending'],
+  ['order_expired', 0, false, 'ignored NothingCharged'],
+  ['order_updated', 40, false, 'pending'],
+  ['order_updated', 0, false, 'pending'],
+  ['order_updated', 100, true, 'ignored NoEffect'],
+  ['order_created', 0, false, 'ignored NoEffect'],
+];
+
+for (const [event, charged, paid, filed] of CLASSIFIED) {
+  test(`${event} with ${charged} of 100 charged is filed as ${filed}`, () => {
+    const delivery = parseDelivery(recorded('05-order22-fully-paid').raw);
+    if (delivery.order === undefined) throw new Error('there is no order');
+    const order = { ...delivery.order, paid, charged: { minor: charged, currency: 'USD' } };
+    const { state, reason } = classify({ ...delivery, event, order });
+    assert.is([state, reason].filter(Boolean).join(' '), filed);
+  });
+}
 
 test('a legacy payload is refused after its signature was checked', async () => {
   const options = intake();

@@ -52,28 +52,22 @@ export async function takeIn(headers: IncomingHttpHeaders, raw: Uint8Array, opti
 }
 
 /**
- * What becomes of an event. Only a fully paid order causes effects now; whatever takes money back is
- * kept for the settlement (`deferred`); the rest is kept as history (`ignored`).
+ * What becomes of an event: whatever can have changed how much of an order is paid waits for the order
+ * worker (`pending`), the rest is kept as history (`ignored`).
  */
 export function classify({ event, order }: ShopDelivery): Pick<InboxBody, 'state' | 'reason'> {
   if (order === undefined) return { state: 'ignored', reason: 'NotAnOrder' };
   switch (event) {
     case 'order_fully_paid':
-      // The payload is made when it is sent, so it may already show a refund that came after.
-      return order.paid && !order.cancelled ? { state: 'pending' } : { state: 'deferred', reason: 'NoLongerPaid' };
     case 'order_refunded':
     case 'order_fully_refunded':
-      return { state: 'deferred', reason: 'Refund' };
+      return { state: 'pending' };
     case 'order_cancelled':
     case 'order_expired':
-      return order.charged.minor > 0
-        ? { state: 'deferred', reason: 'CancelledAfterPayment' }
-        : { state: 'ignored', reason: 'NeverPaid' };
+      return order.charged.minor > 0 ? { state: 'pending' } : { state: 'ignored', reason: 'NothingCharged' };
     case 'order_updated':
       // A charge-back shows as nothing but an update of an order that is no longer charged.
-      return order.paid
-        ? { state: 'ignored', reason: 'NoEffect' }
-        : { state: 'deferred', reason: 'PossibleChargeBack' };
+      return order.paid ? { state: 'ignored', reason: 'NoEffect' } : { state: 'pending' };
     default:
       return { state: 'ignored', reason: 'NoEffect' };
   }

@@ -136,7 +136,12 @@ const FAILURES: [reason: string, order: () => string[], code: string, says: stri
   ['forged', forged, 'signature_invalid', 'the signature does not verify'],
   ['unpaid and cancelled', () => recordedOrder('11-order24-cancelled-unpaid'), 'no_effect', 'ignored'],
   ['no order at all', () => recordedOrder('16-product-updated'), 'no_effect', 'ignored'],
-  ['a refund', () => recordedOrder('02-order21-partially-refunded'), 'no_effect', 'deferred'],
+  [
+    'a refund',
+    () => recordedOrder('02-order21-partially-refunded'),
+    'no_effect',
+    'order_refunded was stored as pending',
+  ],
   ['signed with a shared key', () => recordedOrder('01-order21-fully-paid-hmac'), 'signature_unsupported', 'secretKey'],
   ['a legacy payload', () => recordedOrder('01-order21-fully-paid-legacy'), 'legacy_payload', 'query'],
 ];

@@ -43,11 +43,11 @@ export async function postOrder(
       reply.code ?? `http_${response.status}`,
       reply.detail ?? 'the webhook refused the order',
     );
-  if (reply.state === 'deferred' || reply.state === 'ignored') {
+  if (reply.state === 'ignored' || reply.event !== 'order_fully_paid') {
     throw new PhaseError(
       'order',
       'no_effect',
-      `the delivery ${reply.event} was stored as ${reply.state}: it takes no effect`,
+      `the delivery ${reply.event} was stored as ${reply.state}: it brings no credits`,
     );
   }
   const { order } = parseDelivery(delivery.raw);

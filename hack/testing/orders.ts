@@ -56,10 +56,12 @@ export interface OrderEdit {
   tenant?: string | null;
   email?: string;
   lines?: { sku: string; quantity?: number; credits?: string }[];
+  /** Absent: the event of full payment, with all of the order's 10 charged, at the recorded time. */
+  money?: { typename?: string; charged: number; issuedAt: string; cancelled?: boolean };
 }
 
 /** The bytes of a paid order in the recorded shape. */
-export function orderBody({ id, tenant = 'acme', email = 'buyer@example.com', lines = [] }: OrderEdit): Buffer {
+export function orderBody({ id, tenant = 'acme', email = 'buyer@example.com', lines = [], money }: OrderEdit): Buffer {
   const delivery = JSON.parse(recordedBody('15-order27-credit-pack-only').toString());
   Object.assign(delivery.order, {
     id,
@@ -75,7 +77,23 @@ export function orderBody({ id, tenant = 'acme', email = 'buyer@example.com', li
       },
     })),
   });
+  if (money) charge(delivery, money);
   return Buffer.from(JSON.stringify(delivery));
+}
+
+function charge(
+  // biome-ignore lint/suspicious/noExplicitAny: the recorded JSON
+  delivery: any,
+  { typename = 'OrderFullyPaid', charged, issuedAt, cancelled = false }: NonNullable<OrderEdit['money']>,
+): void {
+  const paid = charged >= delivery.order.total.gross.amount;
+  Object.assign(delivery, { __typename: typename, issuedAt });
+  Object.assign(delivery.order, {
+    isPaid: paid,
+    chargeStatus: paid ? 'FULL' : charged > 0 ? 'PARTIAL' : 'NONE',
+    status: cancelled ? 'CANCELED' : delivery.order.status,
+    totalCharged: { amount: charged },
+  });
 }
 
 /**

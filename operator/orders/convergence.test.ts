@@ -18,7 +18,7 @@ before(async () => {
 after(() => world?.close());
 
 /** Calls that change something, in the order in which a worker makes them. */
-type Effect = 'create' | 'recordFulfilment' | 'inboxDone';
+type Effect = 'settleOrder' | 'create' | 'recordFulfilment' | 'inboxDone';
 
 /**
  * A worker whose n-th effect goes wrong: it fails before the effect, or the effect happens and its
@@ -48,6 +48,7 @@ function ledgerWith(effect: <T>(name: Effect, run: () => Promise<T>) => Promise<
   return {
     findFulfilments: (query) => client.findFulfilments(query),
     recordFulfilment: (body, key) => effect('recordFulfilment', () => client.recordFulfilment(body, key)),
+    settleOrder: (order, body, key) => effect('settleOrder', () => client.settleOrder(order, body, key)),
     inboxClaim: (body) => client.inboxClaim(body),
     inboxDone: (id) => effect('inboxDone', () => client.inboxDone(id)),
     inboxFail: (id, body) => client.inboxFail(id, body),
@@ -56,8 +57,9 @@ function ledgerWith(effect: <T>(name: Effect, run: () => Promise<T>) => Promise<
 }
 
 const LINES = [{ sku: 'CLAIMS-STARTER', quantity: 2 }, { sku: 'CREDITS-1000' }];
-/** Project, Wallet, then a fulfilment and an Instance for each unit of the plan, the pack, done. */
+/** What is paid, Project, Wallet, then a fulfilment and an Instance for each unit of the plan, the pack, done. */
 const EFFECTS: Effect[] = [
+  'settleOrder',
   'create',
   'create',
   'recordFulfilment',

@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../config/log.ts';
 import { Problem } from '../../config/problem.ts';
-import { parseDelivery } from '../../config/saleor.ts';
+import { parseDelivery, type ShopDelivery, type ShopOrder } from '../../config/saleor.ts';
 import type { ResourceStore } from '../../crds/store.ts';
 import type { InboxItem, LedgerClient } from '../../ledger/client.ts';
 import { tenancy } from './customer.ts';
 import { type FulfilmentBook, fulfil } from './fulfil.ts';
 import { type Parked, parkingText } from './parking.ts';
+import { bringsUnits, type SettlementBook, settle } from './settle.ts';
 import { unitsOf } from './units.ts';
 
 /** Long enough for the slowest order; after it another worker takes the delivery over. */
@@ -20,7 +21,9 @@ const LANES = 2;
 /** A delivery that keeps failing is tried at least this often, for as long as it takes. */
 const RETRY_CAP_SECONDS = 300;
 
-export type OrderLedger = FulfilmentBook & Pick<LedgerClient, 'inboxClaim' | 'inboxDone' | 'inboxFail' | 'inboxPark'>;
+export type OrderLedger = FulfilmentBook &
+  SettlementBook &
+  Pick<LedgerClient, 'inboxClaim' | 'inboxDone' | 'inboxFail' | 'inboxPark'>;
 
 export interface OrderWorkerOptions {
   store: ResourceStore;
@@ -30,11 +33,19 @@ export interface OrderWorkerOptions {
 
 /** What became of one delivery. */
 export type Outcome =
-  | { state: 'done'; fulfilled: number; repeated: number; instances: string[] }
+  | {
+      state: 'done';
+      fulfilled: number;
+      repeated: number;
+      instances: string[];
+      /** Microcredits that this delivery moved out of, or back into, what the order had been granted. */
+      takenBack: number;
+      givenBack: number;
+    }
   | { state: 'parked'; parked: Parked[] }
   | { state: 'failed'; retryAfterSeconds: number };
 
-/** Takes paid orders from the inbox and makes them real. Safe to run in several replicas. */
+/** Takes deliveries from the inbox: settles what is paid of an order and makes a paid one real. Safe to run in several replicas. */
 export class OrderWorker {
   readonly #options: OrderWorkerOptions;
   readonly #stop = new AbortController();
@@ -105,8 +116,13 @@ export class OrderWorker {
 
   async #process(item: InboxItem): Promise<Outcome> {
     const { store, ledger } = this.#options;
-    const order = readOrder(item);
-    if ('reason' in order) return { state: 'parked', parked: [order] };
+    const read = readOrder(item);
+    if ('reason' in read) return { state: 'parked', parked: [read] };
+    const { delivery, order } = read;
+    // Before anything that can park: how much is paid holds also for an order that waits for a person.
+    const { takenBack, givenBack } = await settle(order, delivery.issuedAt, item.shop, { ledger });
+    const moved = { takenBack, givenBack };
+    if (!bringsUnits(delivery, order)) return { state: 'done', fulfilled: 0, repeated: 0, instances: [], ...moved };
     await Promise.all(
       (['Organization', 'Team', 'Offering', 'OfferingVersion', 'CreditPack', 'Wallet'] as const).map(
         (kind) => store.watch(kind).synced,
@@ -122,14 +138,15 @@ export class OrderWorker {
     const effects = await fulfil(order, item.shop, tenant.organization.metadata.name, units, { store, ledger });
     const { fulfilled, repeated, instances, parked } = effects;
     if (parked.length > 0) return { state: 'parked', parked };
-    return { state: 'done', fulfilled, repeated, instances };
+    return { state: 'done', fulfilled, repeated, instances, ...moved };
   }
 }
 
-function readOrder(item: InboxItem) {
+function readOrder(item: InboxItem): { delivery: ShopDelivery; order: ShopOrder } | Parked {
   try {
-    const { order } = parseDelivery(Buffer.from(item.rawBase64, 'base64'));
-    return order ?? unreadable('the delivery carries no order');
+    const delivery = parseDelivery(Buffer.from(item.rawBase64, 'base64'));
+    const { order } = delivery;
+    return order ? { delivery, order } : unreadable('the delivery carries no order');
   } catch (error) {
     if (error instanceof Problem) return unreadable(error.message);
     throw error;
