@@ -3,6 +3,7 @@
  * Vault, a real PostgreSQL; each process of ours by itself. External Secrets and the shop are doubles.
  */
 import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import * as assert from 'uvu/assert';
 import { organizationNamespace } from '../../crds/kinds.ts';
@@ -10,15 +11,24 @@ import { startArgoCd } from '../argocd/argocd.ts';
 import { ExternalSecretsDouble } from '../argocd/external-secrets.ts';
 import { kubectlApply } from '../argocd/kubectl.ts';
 import { rootApplications } from '../argocd/roots.ts';
+import { AuditLog } from '../cluster/audit.ts';
 import { testCluster } from '../cluster/testing.ts';
 import { firstRun } from '../quickstart/first-run.ts';
 import { awaitCredits, awaitReady, postOrder } from '../quickstart/order.ts';
 import { Stopwatch } from '../quickstart/phases.ts';
+import { refused, shippedGrants, unusedGrants } from './grants.ts';
 import { BUYER, startInstallation } from './installation.ts';
 import { kubectl } from './kubectl.ts';
 
+/** What the operator reads and annotates only with Argo CD; all else is shown by `manners.real.ts`. */
+const ARGO_GROUPS = ['argoproj.io', 'apps', 'external-secrets.io'];
+/** A watch stands in the audit log once it has ended. Milliseconds. */
+const WATCH_ENDS_MS = 1_000;
+
 const say = (line: string): void => void process.stderr.write(`# ${line}\n`);
-const cluster = await testCluster();
+const audit = new AuditLog();
+after(() => audit.remove());
+const cluster = await testCluster({ apiServerArgs: audit.apiServerArgs });
 const secrets = await ExternalSecretsDouble.start(cluster);
 after(() => secrets.close());
 const argo = await startArgoCd({ cluster, log: say });
@@ -83,4 +93,14 @@ test('nobody was refused anything and no program has ended', () => {
   const refusals = installation.logs().match(/[^"]*is forbidden: [^"\\]*\\?"[^"]*/g) ?? [];
   assert.equal([...new Set(refusals)], []);
   assert.equal(argo.ended(), []);
+});
+
+test('the rights on Argo CD, Deployments and ExternalSecrets are enough, and all are used', async () => {
+  assert.is(await operator.stop(), 0);
+  await delay(WATCH_ENDS_MS);
+  const requests = audit.requests();
+  const grants = shippedGrants().filter(({ group }) => ARGO_GROUPS.includes(group));
+  assert.ok(grants.length > 0);
+  assert.equal(refused(requests), []);
+  assert.equal(unusedGrants(grants, requests), []);
 });

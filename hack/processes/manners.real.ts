@@ -32,14 +32,14 @@ const PATIENCE_MS = 60_000;
 const RARE: Record<string, string> = {
   'gsv-runner: get projects.store.gsv.dev': 'a Project that the cache does not show yet',
   'gsv-operator: create events': 'an apply that creates asks for it, too; the log knows it as patch',
-  'gsv-operator: patch applications.argoproj.io': 'the refresh annotation; this scenario delivers without Argo CD',
   ...Object.fromEntries(
-    ['applications.argoproj.io', 'deployments.apps', 'externalsecrets.external-secrets.io'].flatMap((resource) =>
-      ['get', 'list', 'watch'].map((verb) => [
-        `gsv-operator: ${verb} ${resource}`,
-        'sync and workload state; this scenario delivers without Argo CD',
+    [
+      ...['get', 'list', 'patch', 'watch'].map((verb) => `${verb} applications.argoproj.io`),
+      ...['list', 'watch'].flatMap((verb) => [
+        `${verb} deployments.apps`,
+        `${verb} externalsecrets.external-secrets.io`,
       ]),
-    ),
+    ].map((grant) => [`gsv-operator: ${grant}`, 'with Argo CD only: argocd.real.ts shows that they are used']),
   ),
 };
 
