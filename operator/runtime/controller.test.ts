@@ -101,6 +101,13 @@ for (const { name, results, horizonMs, times } of policy) {
   });
 }
 
+test('a visit that cannot finish is counted under the reason of its condition', async () => {
+  const results = [new Error('boom'), new Waiting(1, 'SyncPending', 'Not yet.'), { kind: 'Gone' } as const];
+  const { metrics } = await visits(results, 60_000);
+  assert.match(metrics, 'gsv_operator_held_up_total{controller="thing",reason="ReconcileFailed"} 1');
+  assert.match(metrics, 'gsv_operator_held_up_total{controller="thing",reason="SyncPending"} 1');
+});
+
 test('visits are counted by outcome', async () => {
   const { metrics } = await visits([new Error('boom'), { kind: 'Gone' }], 1000);
   assert.match(metrics, 'gsv_operator_reconcile_total{controller="thing",outcome="Transient"} 1');

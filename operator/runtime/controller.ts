@@ -78,6 +78,7 @@ export class Controller {
       log.warn({ controller: this.name, key, err: error }, 'a visit failed');
     }
     metrics.visits.inc({ controller: this.name, outcome: result.kind });
+    if ('reason' in result) metrics.heldUp.inc({ controller: this.name, reason: result.reason });
     metrics.seconds.observe({ controller: this.name }, (clock.now() - started) / 1000);
     return result;
   }

@@ -8,6 +8,8 @@ const VISIT_BUCKETS_SECONDS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30];
 /** What every controller counts, and who else is told. One per registry. */
 export interface ControllerMetrics {
   visits: Counter<'controller' | 'outcome'>;
+  /** Visits that could not finish, under the reason that the object's `Ready` carries. */
+  heldUp: Counter<'controller' | 'reason'>;
   seconds: Histogram<'controller'>;
   depth: Gauge<'controller'>;
   statusWrites: Counter<'controller'>;
@@ -25,6 +27,12 @@ export function controllerMetrics(registry: Registry): ControllerMetrics {
       name: 'gsv_operator_reconcile_total',
       help: 'Visits of a controller by outcome.',
       labelNames: ['controller', 'outcome'],
+      registers,
+    }),
+    heldUp: new Counter({
+      name: 'gsv_operator_held_up_total',
+      help: 'Visits that ended Waiting, Transient or Terminal, by the reason that stands in the condition Ready.',
+      labelNames: ['controller', 'reason'],
       registers,
     }),
     seconds: new Histogram({
