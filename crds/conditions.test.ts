@@ -82,6 +82,13 @@ const rows: { name: string; outcome: Outcome; had?: Condition[]; shows: string[]
     observed: 2,
   },
   {
+    name: 'a pause of somebody else that is over does not outlive itself into a suspension',
+    outcome: { kind: 'Suspended', reached: true },
+    had: [{ ...READY, status: 'False', reason: 'OrganizationSuspended' }, STALLED],
+    shows: ['Ready Unknown Suspended'],
+    observed: 2,
+  },
+  {
     name: 'a suspended newcomer has Ready all the same',
     outcome: { kind: 'Suspended' },
     had: [],

@@ -60,7 +60,8 @@ export type Outcome =
   | { kind: 'Waiting'; reason: Reason; message: string; retryAfterMs: number }
   | { kind: 'Transient'; reason: Reason; message: string }
   | { kind: 'Terminal'; reason: Reason; message: string }
-  | { kind: 'Suspended' };
+  /** `reached`: everything short of running was made so; whatever held it up before does no more. */
+  | { kind: 'Suspended'; reached?: true };
 
 /** What a step found out, to be shown as a condition of its own. */
 export interface Fact {
@@ -100,7 +101,7 @@ export function nextConditions(input: ConditionsInput): { observedGeneration: nu
   for (const type of before.keys()) drafts.set(type, 'keep');
   for (const fact of input.facts) drafts.set(fact.type, fact);
   drafts.delete('Reconciling');
-  if (outcome.kind !== 'Suspended') drafts.delete('Stalled');
+  if (outcome.kind !== 'Suspended' || outcome.reached) drafts.delete('Stalled');
   for (const [type, draft] of Object.entries(outcomeDrafts(outcome, before.get('Ready'), before.has('Stalled'))))
     drafts.set(type, draft);
 
@@ -143,10 +144,10 @@ function outcomeDrafts(outcome: Outcome, ready: Condition | undefined, stalled: 
       };
     case 'Suspended':
       // Ready stays as it is. But it is always present, so a suspended newcomer gets one; and a False that
-      // spoke of a wait does not outlive the wait.
-      return ready && (ready.status === 'True' || stalled)
+      // spoke of a wait, or of a pause of somebody else, does not outlive it.
+      return ready && (ready.status === 'True' || (stalled && !outcome.reached))
         ? {}
-        : { Ready: { status: 'Unknown', reason: 'Suspended', message: 'Suspended before it was ready.' } };
+        : { Ready: { status: 'Unknown', reason: 'Suspended', message: 'Suspended while it was not ready.' } };
   }
 }
 

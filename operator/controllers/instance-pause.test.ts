@@ -132,6 +132,21 @@ test('a suspended Organization and an ended Offering pause without a new commit,
     assert.is(world.git.commits.filter(({ subject }) => subject.startsWith('Instance')).length, commits);
   }));
 
+test('when the Organization goes on, an Instance that its owner paused no longer names it', () =>
+  withWorld(async (world) => {
+    await world.order('claims', { fulfilment: world.pay() });
+    const { spec } = await world.instance();
+    await world.apply('Instance', KEY, { ...spec, suspend: true });
+    await world.apply('Organization', { name: 'acme' }, { display: { title: 'Acme' }, suspend: true });
+    assert.is(await world.condition('Instance', KEY, 'Stalled'), 'True/OrganizationSuspended');
+    await world.apply('Organization', { name: 'acme' }, { display: { title: 'Acme' } });
+    assert.is(await stateOf(world), 'Paused/Suspended/Paused');
+    assert.is(await world.condition('Instance', KEY), 'Unknown/Suspended');
+    assert.is(await world.condition('Instance', KEY, 'Stalled'), '-');
+    await world.apply('Instance', KEY, spec);
+    assert.is(await world.condition('Instance', KEY), 'True/Succeeded');
+  }));
+
 test('the exhaustion ladder is climbed to its end, and the object stays for its owner to delete', () =>
   withEndingPlan(async (world, uid) => {
     const { spec } = await world.instance();

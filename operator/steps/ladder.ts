@@ -50,7 +50,7 @@ async function reach(visit: InstanceVisit, standing: Standing, ports: Ports): Pr
       prove(visit, await probe(target.organization, target.instance, accepted.contractDigest, ports.probe));
     });
   await retire(visit, declaredSecrets(accepted), target.workloadNamespace, ports);
-  if (effective.state === 'Paused') return rest(visit, effective, standing, funding.lack);
+  if (effective.state === 'Paused') return rest(visit, effective, standing, funding.lack, accepted);
   noteProven(visit);
   visit.status.lifecycle = 'Active';
   reached(visit, 'ready', ports);
@@ -126,9 +126,16 @@ function soonest(visit: InstanceVisit, ms: number | undefined): void {
 }
 
 /** The end of a pause: its workload is gone from the cluster, all else is kept, and Ready says who ends the pause. */
-function rest(visit: InstanceVisit, { cause }: Effective, standing: Standing, lack: Lack | undefined): Suspended {
+function rest(
+  visit: InstanceVisit,
+  { cause }: Effective,
+  standing: Standing,
+  lack: Lack | undefined,
+  { held }: Accepted,
+): Suspended {
   visit.status.lifecycle = 'Paused';
-  if (cause === 'Suspended') return { kind: 'Suspended' };
+  // A pin that is refused still stalls it.
+  if (cause === 'Suspended') return held?.pinned ? { kind: 'Suspended' } : { kind: 'Suspended', reached: true };
   if (lack && cause === lack.reason) throw new Waiting(CREDITS_RETRY_MS, lack.reason, lack.message);
   throw standing.refusal ?? new Terminal('Progressing', 'It rests.');
 }
