@@ -69,6 +69,7 @@ for (const file of [
   join(ROOT, 'kustomize/components/tenant-kubectl/catalog-reader.yaml'),
   join(ROOT, 'kustomize/base/accounts.yaml'),
   join(ROOT, 'kustomize/base/roles.yaml'),
+  join(ROOT, 'kustomize/base/admission.yaml'),
 ]) {
   const applied = await kubectl('apply', '--server-side', '-f', file);
   if (!applied.ok) throw new Error(applied.text);
@@ -188,6 +189,50 @@ test('a tenant’s own kubectl: sees its objects, changes one, and cannot raise 
     assert.not.ok(ok, reason);
     assert.match(text, /forbidden/i, reason);
   }
+});
+
+test('a tenant neither drops our finalizer nor breaks the glass; an administrator may do both', async () => {
+  const file = join(folder, 'instance.yaml');
+  const spec = 'offeringRef: { name: o }, plan: p, projectRef: { name: default }, walletRef: { name: main }';
+  await writeFile(
+    file,
+    `apiVersion: store.gsv.dev/v1alpha1\nkind: Instance\nmetadata: { name: held, namespace: gsv-org-acme, finalizers: [store.gsv.dev/instance] }\nspec: { ${spec} }\n`,
+  );
+  assert.ok((await kubectl('create', '-f', file)).ok);
+  const drop = ['patch', 'gsvi', 'held', '-n', 'gsv-org-acme', '--type=merge', '-p', '{"metadata":{"finalizers":[]}}'];
+  const force = [
+    'annotate',
+    '--overwrite',
+    'gsvi',
+    'held',
+    '-n',
+    'gsv-org-acme',
+    'store.gsv.dev/force-removal=workload',
+  ];
+  const usual = [
+    'annotate',
+    '--overwrite',
+    'gsvi',
+    'held',
+    '-n',
+    'gsv-org-acme',
+    'store.gsv.dev/rotate-requested-at=x',
+  ];
+  // A policy is enforced a moment after it was stored; a dry run changes nothing until then.
+  for (let tries = 0; tries < 100; tries++)
+    if (!(await kubectl('--as', `${ISSUER}#admin`, ...force, '--dry-run=server')).ok) break;
+  for (const role of ['operator', 'admin']) {
+    const as = ['--as', `${ISSUER}#${role}`];
+    assert.match((await kubectl(...as, ...drop)).text, /finalizers of store\.gsv\.dev are the operator/, role);
+    assert.match((await kubectl(...as, ...force)).text, /is for administrators of the platform/, role);
+    assert.ok((await kubectl(...as, ...usual)).ok, 'what is theirs to change');
+  }
+  assert.ok((await kubectl(...force)).ok);
+  assert.ok(
+    (await kubectl('--as', `${ISSUER}#admin`, ...usual.slice(0, -1), 'note=x')).ok,
+    'what stands is no offence',
+  );
+  assert.ok((await kubectl('--as', account('gsv-operator').user, ...drop)).ok, 'the operator lets go');
 });
 
 const account = (name: string): Caller => ({
