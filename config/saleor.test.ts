@@ -232,6 +232,14 @@ for (const [reason, metadata, tenant] of TENANTS) {
   });
 }
 
+test('a line says in its metadata which Instance it renews', () => {
+  const renews = (metadata: unknown) =>
+    order((event) => Object.assign(event.order.lines[0], { metadata })).lines.map((line) => line.renews);
+  const [named, ...others] = renews([{ key: 'renews', value: 'claims-agent-0f0f0f0f' }]);
+  assert.equal([named, ...new Set(others)].filter(Boolean), ['claims-agent-0f0f0f0f']);
+  for (const none of [undefined, [], [{ key: 'renews', value: '' }]]) assert.is(renews(none)[0], undefined);
+});
+
 const INCOMPLETE: [pointer: string, edit: (event: Event) => void][] = [
   ['/__typename', (event) => delete event.__typename],
   ['/__typename', (event) => Object.assign(event, { __typename: 'Order Fully Paid' })],

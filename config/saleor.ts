@@ -15,6 +15,9 @@ const TENANT_KEY = 'tenant';
 /** The NUMERIC attribute of a credit pack's variant. */
 const CREDITS_SLUG = 'credits';
 
+/** The metadata key of an order line that names the Instance which it renews. */
+const RENEWS_KEY = 'renews';
+
 /** A page of order lines or values longer than this is not one of ours; it bounds the work. */
 const MAX_LINES = 500;
 
@@ -49,6 +52,8 @@ export interface ShopLine {
   quantity: number;
   /** The NUMERIC variant attribute `credits`, where the shop sets it; NaN when it is no decimal number. */
   credits?: number;
+  /** From the line's metadata: the Instance whose paid time the line renews. */
+  renews?: string;
 }
 
 export interface ShopOrder {
@@ -115,7 +120,7 @@ function parseOrder(order: Json): ShopOrder {
   const total = object(order, 'total', '/order');
   const currency = text(total, 'currency', '/order/total');
   const lines = list(order, 'lines', '/order').map((line, index) => parseLine(line, `/order/lines/${index}`));
-  const tenant = tenantOf(order);
+  const tenant = metadataOf(order, TENANT_KEY, '/order');
   return {
     id: text(order, 'id', '/order'),
     number: text(order, 'number', '/order'),
@@ -147,7 +152,14 @@ function parseLine(line: unknown, pointer: string): ShopLine {
     optionalText(line, 'productSku', pointer) ?? (variant && optionalText(variant, 'sku', `${pointer}/variant`));
   if (sku === undefined) throw incomplete(`${pointer}/productSku`, 'is required');
   const credits = creditsAttribute(variant);
-  return { id: text(line, 'id', pointer), sku, quantity, ...(credits === undefined ? {} : { credits }) };
+  const renews = metadataOf(line, RENEWS_KEY, pointer);
+  return {
+    id: text(line, 'id', pointer),
+    sku,
+    quantity,
+    ...(credits === undefined ? {} : { credits }),
+    ...(renews === undefined ? {} : { renews }),
+  };
 }
 
 /**
@@ -168,11 +180,11 @@ function creditsAttribute(variant: Json | undefined): number | undefined {
   return /^\d+(\.\d+)?$/.test(known) ? Number(known) : Number.NaN;
 }
 
-function tenantOf(order: Json): string | undefined {
-  if (!Array.isArray(order.metadata)) return undefined;
-  const index = order.metadata.findIndex((item) => isObject(item) && item.key === TENANT_KEY);
-  const entry: unknown = order.metadata[index];
-  return isObject(entry) ? optionalText(entry, 'value', `/order/metadata/${index}`) : undefined;
+function metadataOf(object: Json, key: string, pointer: string): string | undefined {
+  if (!Array.isArray(object.metadata)) return undefined;
+  const index = object.metadata.findIndex((item) => isObject(item) && item.key === key);
+  const entry: unknown = object.metadata[index];
+  return isObject(entry) ? optionalText(entry, 'value', `${pointer}/metadata/${index}`) : undefined;
 }
 
 /**

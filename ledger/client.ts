@@ -5,6 +5,7 @@ import type {
   BatchResult,
   CaptureBody,
   CaptureReply,
+  ConsumerPosition,
   DebitBody,
   DebitReply,
   Entry,
@@ -188,6 +189,16 @@ export class LedgerClient {
       timeoutMs: waitSeconds * 1000 + this.#transport.timeoutMs,
       signal: query.signal,
     });
+  }
+
+  /** Where a reader of the feed stands; 0 when it never said. */
+  consumer(name: string): Promise<ConsumerPosition> {
+    return this.#body({ method: 'GET', path: `/v1/consumers/${part(name)}` });
+  }
+
+  /** Keeps how far a reader has come. 409 `position_behind` without `rewind` for one that would go back. */
+  putConsumer(name: string, body: { position: number; rewind?: boolean }): Promise<ConsumerPosition> {
+    return this.#body({ method: 'PUT', path: `/v1/consumers/${part(name)}`, body });
   }
 
   /** `created` is false when (shop, bodySha256) was known. */

@@ -28,6 +28,7 @@ export const LEDGER_ERRORS = {
   already_claimed: { status: 409, meaning: 'Another Instance claimed this fulfilment.' },
   inbox_item_not_parked: { status: 409, meaning: 'Only a parked item can be tried again.' },
   inbox_item_not_claimed: { status: 409, meaning: 'The item is not claimed, so it cannot be resolved.' },
+  position_behind: { status: 409, meaning: 'The reader of the feed has come further; `rewind` goes back.' },
   stale_leader: { status: 409, meaning: 'A newer leader has been seen; this one must stop.' },
   body_too_large: { status: 413, meaning: 'The body is larger than this route accepts.' },
   unsupported_media_type: { status: 415, meaning: 'The body is not application/json.' },

@@ -41,6 +41,20 @@ test('events come in order and can be read again from any place', async () => {
   assert.equal(rest.events, all.events.slice(2));
 });
 
+test('a reader keeps how far it has come, and goes back only when it says so', async () => {
+  const { next } = await ledger.client.events({ after: 0 });
+  assert.equal(await ledger.client.consumer('outbox'), { consumer: 'outbox', position: 0, last: next });
+  const put = (body: object) => ledger.request('PUT', '/v1/consumers/outbox', { body });
+  assert.is((await put({ position: next })).body.position, next);
+  assert.is((await ledger.client.putConsumer('outbox', { position: next })).position, next, 'again is once');
+  const behind = await put({ position: 0 });
+  assert.equal([behind.status, behind.body.code, behind.body.position], [409, 'position_behind', next]);
+  assert.is((await put({ position: next + 1 })).body.code, 'invalid_request');
+  assert.is((await ledger.client.consumer('outbox')).position, next);
+  assert.is((await put({ position: 0, rewind: true })).body.position, 0);
+  assert.is((await ledger.client.consumer('another')).position, 0);
+});
+
 test('a poll without wait answers at once, and an empty one stays where it was', async () => {
   const { next } = await ledger.client.events({ after: 0 });
   assert.equal(await ledger.client.events({ after: next }), { events: [], next });

@@ -61,7 +61,8 @@ type SqlOperation =
   | 'extend_hold'
   | 'capture_hold'
   | 'void_hold'
-  | 'debit';
+  | 'debit'
+  | 'put_consumer';
 
 interface OutcomeRow {
   status: number;
@@ -148,6 +149,15 @@ export class LedgerOperations {
   /** 201 `{receipt, amount, available}` · 402 `insufficient_credits`. */
   debit(body: DebitBody, call: Call): Promise<OperationResult> {
     return this.#run('debit', '', body, call);
+  }
+
+  /** 200 a {@link ConsumerPosition} · 409 `position_behind` · 422 beyond the end of the feed. */
+  putConsumer(
+    name: string,
+    body: { position: number; rewind?: boolean | undefined },
+    call: Fence = {},
+  ): Promise<OperationResult> {
+    return this.#run('put_consumer', name, body, { ...call, key: '' });
   }
 
   /**

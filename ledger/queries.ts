@@ -4,7 +4,7 @@ import { accountName } from './accounts.ts';
 import { type LedgerSql, withDatabase } from './database.ts';
 import type { OperationResult } from './operations.ts';
 import { accounts, entries, events, fulfilments, holds, receipts, transactions, wallets } from './schema.ts';
-import type { Entry, Fulfilment, Hold, LedgerEvent, Line, Page, Receipt, Wallet } from './wire.ts';
+import type { ConsumerPosition, Entry, Fulfilment, Hold, LedgerEvent, Line, Page, Receipt, Wallet } from './wire.ts';
 
 /** Items of one page. */
 const MAX_PAGE = 100;
@@ -254,6 +254,16 @@ export class LedgerQueries {
       at: time(event.at),
       data: event.data as Record<string, unknown>,
     }));
+  }
+
+  /** Where a reader of the feed stands; one that never said so stands at 0. */
+  async consumer(name: string): Promise<OperationResult> {
+    const [row] = await withDatabase(
+      () => this.#sql<{ body: ConsumerPosition | null; last: number }[]>`
+        select (select gsv_ledger.consumer_body(c) from gsv_ledger.consumers c where name = ${name}) as body,
+          (select coalesce(max(seq), 0)::float8 from gsv_ledger.events) as last`,
+    );
+    return found(row?.body ?? { consumer: name, position: 0, last: row?.last ?? 0 });
   }
 
   /** Books what is due in a wallet; takes no lock when nothing is. True when something was. */

@@ -47,6 +47,7 @@ export const fulfilments = ledger.table('fulfilments', {
   offering: text('offering'),
   plan: text('plan'),
   paidThrough: at('paid_through'),
+  renews: reference('renews'),
   instanceUid: text('instance_uid'),
   claimedAt: at('claimed_at'),
   createdAt: at('created_at').notNull(),
@@ -176,6 +177,12 @@ export const events = ledger.table('events', {
   walletId: reference('wallet_id').notNull(),
   at: at('at').notNull(),
   data: jsonb('data').notNull(),
+});
+
+export const consumers = ledger.table('consumers', {
+  name: text('name').notNull(),
+  position: reference('position').notNull(),
+  updatedAt: at('updated_at').notNull(),
 });
 
 export const firstReceipts = ledger.table('first_receipts', {

@@ -82,6 +82,11 @@ export interface FulfilmentBody {
   plan?: string | undefined;
   grants: Omit<GrantBody, 'source'>[];
   paidThrough?: string | undefined;
+  /**
+   * This unit pays for one period more of a fulfilment of the same wallet, from the end of what is paid or, if that
+   * is over, from `from` (when the renewal was ordered). Its included credits end with that period.
+   */
+  renews?: { fulfilment: string; period: 'Month' | 'Year'; from: string } | undefined;
 }
 
 export interface FulfilmentReply {
@@ -101,6 +106,8 @@ export interface Fulfilment {
   plan?: string;
   instanceUid?: string;
   paidThrough?: string;
+  /** The fulfilment that this one has renewed. */
+  renews?: string;
   createdAt: string;
 }
 
@@ -262,6 +269,16 @@ export interface LedgerEvent {
   wallet: string;
   at: string;
   data: Record<string, unknown>;
+}
+
+/** How far a reader of the events feed has come. */
+export interface ConsumerPosition {
+  consumer: string;
+  /** Everything up to this `seq` has had its effect; 0 = nothing yet. */
+  position: number;
+  /** The feed's last `seq` now. */
+  last: number;
+  updatedAt?: string;
 }
 
 export interface Page<T> {

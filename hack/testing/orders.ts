@@ -55,7 +55,7 @@ export interface OrderEdit {
   id: string;
   tenant?: string | null;
   email?: string;
-  lines?: { sku: string; quantity?: number; credits?: string }[];
+  lines?: { sku: string; quantity?: number; credits?: string; renews?: string }[];
   /** Absent: the event of full payment, with all of the order's 10 charged, at the recorded time. */
   money?: { typename?: string; charged: number; issuedAt: string; cancelled?: boolean };
 }
@@ -67,10 +67,11 @@ export function orderBody({ id, tenant = 'acme', email = 'buyer@example.com', li
     id,
     userEmail: email,
     metadata: tenant === null ? [] : [{ key: 'tenant', value: tenant }],
-    lines: lines.map(({ sku, quantity = 1, credits }, index) => ({
+    lines: lines.map(({ sku, quantity = 1, credits, renews }, index) => ({
       id: `${id}-line-${index}`,
       quantity,
       productSku: sku,
+      metadata: renews === undefined ? [] : [{ key: 'renews', value: renews }],
       variant: {
         sku,
         attributes: credits === undefined ? [] : [{ attribute: { slug: 'credits' }, values: [{ name: credits }] }],

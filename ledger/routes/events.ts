@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LedgerEvent } from '../wire.ts';
-import { integer, reply, text, time } from './fields.ts';
+import { boolean, integer, object, reply, type Schema, text, time } from './fields.ts';
 import type { LedgerParts } from './parts.ts';
-import type { Endpoint, EndpointReply } from './route.ts';
+import { answer, type Endpoint, type EndpointReply } from './route.ts';
 
 /** Longest wait of one poll; proxies in between tend to cut after 60 s. */
 const MAX_WAIT_SECONDS = 30;
@@ -15,8 +15,11 @@ const MAX_EVENTS = 500;
 
 const event = reply({ seq: integer(1), type: text(64), wallet: text(253), at: time, data: { type: 'object' } });
 
-/** The ordered, replayable feed, as a long poll. */
-export function eventEndpoints({ queries, metrics, closing }: LedgerParts): Endpoint[] {
+const consumer: Schema = { type: 'string', maxLength: 64, pattern: '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$' };
+const position = reply({ consumer, position: integer(0), last: integer(0), updatedAt: time }, ['updatedAt']);
+
+/** The ordered, replayable feed, as a long poll, and how far its readers have come. */
+export function eventEndpoints({ operations, queries, metrics, closing }: LedgerParts): Endpoint[] {
   return [
     {
       method: 'GET',
@@ -41,6 +44,27 @@ export function eventEndpoints({ queries, metrics, closing }: LedgerParts): Endp
           done();
         }
       },
+    },
+    {
+      method: 'GET',
+      path: '/v1/consumers/:consumer',
+      scope: 'events',
+      summary: 'How far a reader of the feed has come; 0 when it never said',
+      params: { consumer },
+      replies: { 200: position },
+      handle: async ({ params }) => answer(await queries.consumer(params.consumer ?? '')),
+    },
+    {
+      method: 'PUT',
+      path: '/v1/consumers/:consumer',
+      scope: 'events',
+      summary: 'Keep how far a reader of the feed has come; only `rewind` goes back',
+      params: { consumer },
+      body: object({ position: integer(0), rewind: boolean }, ['position']),
+      example: { position: 1_234 },
+      replies: { 200: position },
+      handle: async ({ params, body, epoch }) =>
+        answer(await operations.putConsumer(params.consumer ?? '', body as { position: number }, epoch)),
     },
   ];
 }

@@ -1,5 +1,19 @@
 import type { FulfilmentBody } from '../wire.ts';
-import { grantFields, id, integer, list, name, object, page, reply, text, time, uid, walletName } from './fields.ts';
+import {
+  grantFields,
+  id,
+  integer,
+  list,
+  name,
+  object,
+  oneOf,
+  page,
+  reply,
+  text,
+  time,
+  uid,
+  walletName,
+} from './fields.ts';
 import type { LedgerParts } from './parts.ts';
 import { answer, type Endpoint, pageQuery } from './route.ts';
 
@@ -21,9 +35,10 @@ const fulfilment = reply(
     plan: name,
     instanceUid: uid,
     paidThrough: time,
+    renews: id,
     createdAt: time,
   },
-  ['offering', 'plan', 'instanceUid', 'paidThrough'],
+  ['offering', 'plan', 'instanceUid', 'paidThrough', 'renews'],
 );
 
 /** Fulfilments: one paid unit of an order line, recorded once, claimed by one Instance. */
@@ -47,6 +62,11 @@ export function fulfilmentEndpoints({ operations, queries }: LedgerParts): Endpo
           plan: name,
           grants: list(object(grantFields, ['amount', 'kind'])),
           paidThrough: time,
+          renews: object({ fulfilment: id, period: oneOf('Month', 'Year'), from: time }, [
+            'fulfilment',
+            'period',
+            'from',
+          ]),
         },
         ['shop', 'order', 'line', 'ordinal', 'sku', 'wallet', 'grants'],
       ),

@@ -172,6 +172,25 @@ test('past its paid time an Instance pauses without anybody telling', async () =
   }
 });
 
+test('a renewed paid time wakes the Instance at once', async () => {
+  const world = await World.open();
+  try {
+    await world.start();
+    await world.catalog();
+    await world.order('claims', { fulfilment: world.pay(0, { paidThrough: '2026-01-01T00:30:00Z' }) });
+    await world.advance(1_801_000);
+    assert.is((await world.instance()).status?.lifecycle, 'Paused');
+    Object.assign(world.ledger.fulfilments[0] ?? {}, { paidThrough: '2026-02-01T00:30:00Z' });
+    await world.settle();
+    assert.is((await world.instance()).status?.lifecycle, 'Paused', 'nobody has told it');
+    world.ledger.emit('fulfilment.renewed', 'acme.main');
+    await world.settle();
+    assert.is((await world.instance()).status?.lifecycle, 'Active');
+  } finally {
+    await world.close();
+  }
+});
+
 test('a new channel version reaches Manual Instances only by their pin', () =>
   withReady(async (world) => {
     const next = await publishedVersion(world.blobs, 'claims-agent', '1.1.0', { triage: plainCapability() });

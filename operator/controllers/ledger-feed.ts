@@ -3,6 +3,9 @@ import type { Key } from '../../crds/store.ts';
 import type { LedgerEvent } from '../../ledger/client.ts';
 import { splitLedgerWallet } from '../steps/names.ts';
 
+/** What besides `wallet.*` changes what the Instances of a wallet may do. */
+const WALLET_EVENTS: ReadonlySet<string> = new Set(['grant.revoked', 'fulfilment.renewed']);
+
 /** What the ledger's events mean to controllers: who is to be looked at again, and when a first result was charged. */
 export class LedgerFeed {
   readonly #firstReceipts = new Map<string, string>();
@@ -12,7 +15,7 @@ export class LedgerFeed {
   /** Takes one event; unknown types are for other readers. */
   handle(event: LedgerEvent): void {
     if (event.type === 'receipt.first') this.#firstReceipt(event);
-    if (event.type.startsWith('wallet.') || event.type === 'grant.revoked') this.#wallet(event);
+    if (event.type.startsWith('wallet.') || WALLET_EVENTS.has(event.type)) this.#wallet(event);
   }
 
   /** RFC 3339 time of the Instance's first charged run, if the feed has told of one. */

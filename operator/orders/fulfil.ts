@@ -4,7 +4,9 @@ import { type Instance, organizationNamespace, type Wallet } from '../../crds/ki
 import { type Desired, type Key, type ResourceStore, StoreError } from '../../crds/store.ts';
 import type { Fulfilment, FulfilmentBody, LedgerClient } from '../../ledger/client.ts';
 import { ORDER_PROJECT } from './customer.ts';
+import { NotYet } from './not-yet.ts';
 import type { Parked } from './parking.ts';
+import { renewed } from './renew.ts';
 import type { Unit } from './units.ts';
 
 /** The Wallet that an order's credits go to; created when it is missing. */
@@ -27,14 +29,6 @@ export interface Effects {
   repeated: number;
   instances: string[];
   parked: Parked[];
-}
-
-/** Something that is not there yet; the delivery is tried again. */
-export class NotYet extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'NotYet';
-  }
 }
 
 /**
@@ -66,7 +60,13 @@ export async function fulfil(
   for (const unit of units) {
     const first = known.get(unitKey(unit));
     if (first === undefined) {
-      const body = fulfilmentBody(unit, order, shop, `${organization}.${ORDER_WALLET}`);
+      const renewal = unit.renewal && (await renewed(unit.renewal, unit.line, namespace, { store, ledger }));
+      if (renewal && 'reason' in renewal) {
+        effects.parked.push(renewal);
+        continue;
+      }
+      const wallet = `${organization}.${ORDER_WALLET}`;
+      const body = { ...fulfilmentBody(unit, order, shop, wallet), ...renewal };
       const { created } = await ledger.recordFulfilment(body, fulfilmentKey(shop, unit));
       effects[created ? 'fulfilled' : 'repeated'] += 1;
     } else {

@@ -14,6 +14,9 @@ export const PARKING_REASONS = {
   PackLimitExceeded: 'The line orders more packs than `maxPerOrder` allows: refund it or raise the limit.',
   QuantityTooLarge: 'The order has more units than one order may have: split it, or refund it.',
   InstanceNameTaken: 'An Instance of the name that this unit must have exists and belongs to another order.',
+  RenewalUnknown:
+    'The line renews an Instance that does not exist there or was not bought: correct its metadata key `renews`.',
+  RenewalMismatch: 'The line’s SKU is of another Offering or plan than the Instance that it renews, or has no period.',
   PayloadUnreadable: 'The stored delivery cannot be read any more: look at its bytes in the inbox.',
 } as const;
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ShopLine, ShopOrder } from '../../config/saleor.ts';
 import type { CreditPack, Offering, OfferingVersion } from '../../crds/kinds.ts';
-import { effectiveLifecycle } from '../../crds/lifecycle.ts';
+import { effectiveLifecycle, type OfferingLifecycle } from '../../crds/lifecycle.ts';
 import type { FulfilmentBody } from '../../ledger/client.ts';
 import type { Parked } from './parking.ts';
 
@@ -10,6 +10,12 @@ export const MICROCREDITS_PER_CREDIT = 1_000_000;
 
 /** Each unit is a fulfilment and perhaps an Instance; an order over this is looked at by a person first. */
 export const MAX_UNITS = 1_000;
+
+/** Included credits belong to the period that was paid, so they burn before bought ones. */
+const INCLUDED_PRIORITY = 50;
+
+/** Who has an Instance may keep it after the sale to others has ended or rests, until the Offering's end of life. */
+const RENEWABLE: ReadonlySet<OfferingLifecycle> = new Set(['Published', 'Paused', 'EndOfSale']);
 
 type UnitGrant = FulfilmentBody['grants'][number];
 
@@ -21,6 +27,8 @@ export interface Unit {
   grants: UnitGrant[];
   /** Only plan lines. */
   plan?: { offering: string; plan: string; instance: string; paidThrough?: string };
+  /** Only renewal lines: one period more for an Instance that was bought before. */
+  renewal?: { offering: string; plan: string; instance: string; period: 'Month' | 'Year'; from: string };
 }
 
 /** The part of the catalog that gives an order its meaning. */
@@ -66,6 +74,9 @@ function lineUnits(line: ShopLine, order: ShopOrder, shop: string, catalog: Cata
 
 function packUnits(line: ShopLine, order: ShopOrder, pack: CreditPack): Unit[] | Parked {
   const { amountMicrocredits, kind, expiresAfterDays, scope, maxPerOrder } = pack.spec;
+  if (line.renews !== undefined) {
+    return { reason: 'RenewalMismatch', detail: `${line.sku} is a pack of credits and renews nothing` };
+  }
   // Divided, not multiplied: the quotient is the float nearest to our amount, as the shop's text is to its own.
   const ours = amountMicrocredits / MICROCREDITS_PER_CREDIT;
   if (line.credits !== undefined && line.credits !== ours) {
@@ -101,7 +112,8 @@ function planUnits(
   const version = versions.find(({ spec }) => spec.offeringRef.name === name && spec.version === offering.spec.channel);
   // What counts is when it was sold, not when we come to look at it.
   const lifecycle = effectiveLifecycle(offering.spec, Date.parse(order.created));
-  if (lifecycle !== 'Published' || version === undefined) {
+  const sells = line.renews === undefined ? lifecycle === 'Published' : RENEWABLE.has(lifecycle);
+  if (!sells || version === undefined) {
     const why = version === undefined ? 'has no version in its channel' : `is ${lifecycle}`;
     return { reason: 'OfferingNotSellable', detail: `the Offering ${name} ${why}` };
   }
@@ -109,12 +121,12 @@ function planUnits(
   if (plan === undefined) {
     return { reason: 'PlanUnknown', detail: `${version.metadata.name} has no plan ${planName}` };
   }
+  if (line.renews !== undefined) return renewalUnits(line, order, name, plan, line.renews);
   const paidThrough = endOfPeriod(order.created, plan.period ?? 'None');
   const included: UnitGrant = {
     amount: plan.includedMicrocredits,
     kind: 'included',
-    // Included credits belong to the period that was paid, so they burn before bought ones.
-    priority: 50,
+    priority: INCLUDED_PRIORITY,
     ...(paidThrough === undefined ? {} : { expiresAt: paidThrough }),
   };
   return ordinals(line).map((ordinal) => ({
@@ -128,6 +140,28 @@ function planUnits(
       instance: instanceName(name, shop, line.id, ordinal),
       ...(paidThrough === undefined ? {} : { paidThrough }),
     },
+  }));
+}
+
+/** The ledger counts the periods, from the end of what is paid; it also dates the included credits. */
+function renewalUnits(
+  line: ShopLine,
+  order: ShopOrder,
+  offering: string,
+  plan: OfferingVersion['spec']['plans'][number],
+  instance: string,
+): Unit[] | Parked {
+  const { period } = plan;
+  if (period === undefined || period === 'None') {
+    return { reason: 'RenewalMismatch', detail: `the plan ${plan.name} of ${offering} has no period to renew` };
+  }
+  const amount = plan.includedMicrocredits;
+  return ordinals(line).map((ordinal) => ({
+    line: line.id,
+    ordinal,
+    sku: line.sku,
+    grants: amount > 0 ? [{ amount, kind: 'included', priority: INCLUDED_PRIORITY }] : [],
+    renewal: { offering, plan: plan.name, instance, period, from: order.created },
   }));
 }
 
