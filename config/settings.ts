@@ -183,6 +183,18 @@ export const CATALOGUE = {
     doc: 'File in the format of `git credential-store`.',
     parse: text,
   },
+  gitSshKeyFile: {
+    env: 'GSV_GIT_SSH_KEY_FILE',
+    used: ['operator'],
+    doc: 'Private key for an SSH remote, without a passphrase; absent = those that ssh finds by itself.',
+    parse: text,
+  },
+  gitSshKnownHostsFile: {
+    env: 'GSV_GIT_SSH_KNOWN_HOSTS_FILE',
+    used: ['operator'],
+    doc: 'Keys of SSH hosts as in `known_hosts`; a host that is not in it is refused. Absent = the files that ssh reads by itself.',
+    parse: text,
+  },
   delivery: {
     env: 'GSV_DELIVERY',
     used: ['operator'],

@@ -15,6 +15,7 @@ import { ArgoDelivery } from './delivery/argocd/delivery.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import { LocalDelivery } from './delivery/local.ts';
 import { fencedLedger, fencedStore } from './fencing.ts';
+import { accessOf } from './git/access.ts';
 import { remoteAddress } from './git/remote.ts';
 import { GitWriter } from './git/writer.ts';
 import { startOperator } from './operator.ts';
@@ -69,7 +70,7 @@ async function start(read: OperatorSettings, { log, registry }: Frame): Promise<
     clock: () => new Date(),
     // A remote that is away is named in conditions; the process is no better off for dying of it.
     patient: true,
-    ...(read.gitCredentialsFile === undefined ? {} : { credentialsFile: read.gitCredentialsFile }),
+    ...accessOf(read),
   });
   const delivery = openDelivery(store, git);
   const operator = startOperator({
@@ -139,7 +140,7 @@ function auditor(
   { log, registry }: Pick<Frame, 'log' | 'registry'>,
   leader: Leader,
 ): AuditWorker {
-  const gitPaths = () => branchPaths(read.gitRemote, read.gitBranch, read.gitCredentialsFile);
+  const gitPaths = () => branchPaths(read.gitRemote, read.gitBranch, accessOf(read));
   const clock = systemClock;
   return new AuditWorker({
     doors: { ...doors, gitPaths, argocd: read.delivery === 'argocd', now: () => clock.now() },

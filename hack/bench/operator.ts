@@ -1,4 +1,4 @@
-/** `npm run bench:operator`: the Git rows of the operator's figures, side by side in one run. */
+/** `npm run bench:operator -- [--quick] [--only=ROW,…]`: the rows of the operator's figures, side by side in one run. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { deflateSync } from 'node:zlib';
@@ -6,10 +6,14 @@ import { childEnvironment } from '../../config/settings.ts';
 import type { Change, GitWriter } from '../../operator/git/writer.ts';
 import { defaultPlatform, instanceOwns, renderInstance } from '../../operator/render/render.ts';
 import { GitRemote } from '../testing/git-remote.ts';
+import { cacheMemory } from './cache-memory.ts';
+import { restarts } from './restart.ts';
 
 const quick = process.argv.includes('--quick');
 const MANY = quick ? 300 : 10_000;
 const FEW = quick ? 30 : 100;
+/** Making all of them Ready first takes minutes. */
+const RESTARTED = quick ? FEW : MANY;
 /** An odd number, so that the median is a measured value. */
 const ROUNDS = quick ? 1 : 5;
 const PLATFORM = defaultPlatform('https://git.example.com/r.git', 'main');
@@ -69,9 +73,9 @@ const middle = (values: readonly number[]): number =>
 const spread = (values: readonly number[]): string =>
   `${Math.min(...values).toFixed(1)}..${Math.max(...values).toFixed(1)}`;
 
-function row(what: string, ours: readonly number[], other: string, theirs: readonly number[]): void {
+function row(what: string, ours: readonly number[], other: string, theirs: readonly number[], unit = 'ms'): void {
   const ratio = (middle(ours) / middle(theirs)).toFixed(2);
-  const figures = `${middle(ours).toFixed(1)} ms (${spread(ours)}) : ${middle(theirs).toFixed(1)} ms (${spread(theirs)})`;
+  const figures = `${middle(ours).toFixed(1)} ${unit} (${spread(ours)}) : ${middle(theirs).toFixed(1)} ${unit} (${spread(theirs)})`;
   process.stdout.write(`${what} / ${other}: ${ratio}x   ${figures}, ${ours.length} rounds\n`);
 }
 
@@ -93,17 +97,21 @@ async function bulk(): Promise<void> {
 async function oneChange(): Promise<void> {
   await using large = await GitRemote.create();
   await using small = await GitRemote.create();
+  // Others' commits cost our next one a second attempt, so porcelain gets a small repository of its own.
+  await using other = await GitRemote.create();
   const writers = [await large.writer(), await small.writer()] as const;
   await fill(writers[0], MANY);
   await fill(writers[1], FEW);
+  await fill(await other.writer(), FEW);
   const times: [number[], number[], number[]] = [[], [], []];
   for (let round = 0; round < ROUNDS * 4 + 1; round += 1) {
-    for (const at of [0, 1] as const)
+    // Who comes first changes: the second finds the caches of the machine warmer.
+    for (const at of round % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const))
       times[at].push(await milliseconds(() => writers[at].commit(change(round % FEW, `plan-${round}`))));
-    times[2].push(await milliseconds(() => small.foreign({ [`foreign-${round}`]: String(round) })));
+    times[2].push(await milliseconds(() => other.foreign({ [`foreign-${round}`]: String(round) })));
   }
   row(`one change among ${MANY}`, times[0], `the same among ${FEW}`, times[1]);
-  row(`one change among ${MANY}`, times[0], 'porcelain clone, add, commit, push', times[2]);
+  row(`one change among ${MANY}`, times[0], `porcelain clone, add, commit, push among ${FEW}`, times[2]);
   const files = (await large.files()).length;
   if (files !== MANY * change(0).files.size) throw new Error(`${files} files are on the branch`);
 }
@@ -147,7 +155,24 @@ async function bytes(): Promise<void> {
   );
 }
 
-await bulk();
-await oneChange();
-await unchanged();
-await bytes();
+async function memory(): Promise<void> {
+  const { ours, informer } = await cacheMemory(MANY, ROUNDS);
+  for (const part of ['heap', 'resident'] as const) {
+    const [mine, theirs] = [ours, informer].map((taken) => taken.map((each) => each[part] / 1_000_000));
+    row(`${part} memory of ${MANY} Instances in our cache`, mine ?? [], "client-node's informer", theirs ?? [], 'MB');
+  }
+}
+
+async function restart(): Promise<void> {
+  const found = await restarts(RESTARTED, ROUNDS);
+  const cpu = found.map(({ cpuMilliseconds }) => cpuMilliseconds);
+  const times = found.map(({ milliseconds }) => milliseconds);
+  const figures = `${middle(times).toFixed(0)} ms, ${middle(cpu).toFixed(0)} ms of CPU (${spread(cpu)})`;
+  const what = `restart of the whole operator over ${RESTARTED} Instances`;
+  process.stdout.write(`${what}: 0 content commits, 0 API writes except the Lease, ${figures}, ${ROUNDS} rounds\n`);
+}
+
+const ROWS = { bulk, 'one-change': oneChange, unchanged, bytes, memory, restart };
+const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice('--only='.length);
+for (const [name, measure] of Object.entries(ROWS))
+  if (only === undefined || only.split(',').includes(name)) await measure();

@@ -1,6 +1,7 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import type { GitAccess } from '../git/access.ts';
 import { GitProgram } from '../git/program.ts';
 import { checkBranch } from '../git/remote.ts';
 import { remoteFailure } from '../git/words.ts';
@@ -11,14 +12,10 @@ import { remoteFailure } from '../git/words.ts';
  *
  * @throws GitError in the remote's words
  */
-export async function branchPaths(remote: string, branch: string, credentialsFile?: string): Promise<string[]> {
+export async function branchPaths(remote: string, branch: string, access: GitAccess = {}): Promise<string[]> {
   const parent = await mkdtemp(join(await realpath(tmpdir()), 'gsv-audit-'));
   const folder = join(parent, 'branch.git');
-  const helper =
-    credentialsFile === undefined
-      ? []
-      : ([['credential.helper', `store --file='${resolve(credentialsFile).replaceAll("'", "'\\''")}'`]] as const);
-  const program = new GitProgram({ directory: parent, config: [['credential.helper', ''], ...helper] });
+  const program = new GitProgram({ directory: parent, access });
   const options = [
     '--quiet',
     '--bare',

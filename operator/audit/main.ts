@@ -8,6 +8,7 @@ import { openVault } from '../../config/secrets/open.ts';
 import { loadSettings } from '../../config/settings.ts';
 import { KubernetesStore } from '../../crds/store/kubernetes.ts';
 import { LedgerClient } from '../../ledger/client.ts';
+import { accessOf } from '../git/access.ts';
 import { audit } from './audit.ts';
 import type { Finding } from './compare.ts';
 import { branchPaths } from './git-paths.ts';
@@ -21,6 +22,8 @@ const SETTINGS = [
   'gitRemote',
   'gitBranch',
   'gitCredentialsFile',
+  'gitSshKeyFile',
+  'gitSshKnownHostsFile',
   'delivery',
   'vaultAddr',
   'vaultAuth',
@@ -40,7 +43,7 @@ async function main(): Promise<number> {
   const ledger = new LedgerClient({ url: read.ledgerUrl, token: () => read.ledgerToken.reveal() });
   const store = await KubernetesStore.open();
   try {
-    const gitPaths = () => branchPaths(read.gitRemote, read.gitBranch, read.gitCredentialsFile);
+    const gitPaths = () => branchPaths(read.gitRemote, read.gitBranch, accessOf(read));
     const argocd = read.delivery === 'argocd';
     const doors = { store, ledger, secrets, gitPaths, argocd, now: Date.now };
     const findings = await audit(doors, () => delay(SECOND_LOOK_MS));

@@ -2,12 +2,12 @@ import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'n
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { childEnvironment } from '../../config/settings.ts';
+import { credentialSettings, type GitAccess, sshCommand } from './access.ts';
 import { GitError } from './errors.ts';
+import { quoted } from './quoting.ts';
 
 /** A command that takes this long has a remote that is as good as gone. Milliseconds. */
 const COMMAND_TIMEOUT_MS = 120_000;
-/** Never asks, and notices within a minute that the other side is gone. */
-const SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=3';
 /** More output than any of our commands has; a guard of our memory. Bytes. */
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
@@ -16,6 +16,8 @@ export interface GitProgramOptions {
   program?: string;
   /** Working directory and home of every command: nothing of the user's home is read. */
   directory: string;
+  /** How remotes are opened; absent: nothing of ours is shown to one. */
+  access?: GitAccess;
   /** `key=value` for every command, of command scope (`safe.directory` counts only there). */
   config?: readonly (readonly [key: string, value: string])[];
   /** A configuration file of ours, which also the far end of a local remote reads. Absent: none. */
@@ -49,7 +51,11 @@ export class GitProgram {
   constructor(options: GitProgramOptions) {
     this.#program = options.program ?? 'git';
     this.#directory = options.directory;
-    const config = [['core.hooksPath', '/dev/null'], ['gc.auto', '0'], ...(options.config ?? [])] as const;
+    const always = [
+      ['core.hooksPath', '/dev/null'],
+      ['gc.auto', '0'],
+    ] as const;
+    const config = [...always, ...credentialSettings(options.access ?? {}), ...(options.config ?? [])];
     this.timeoutMs = options.timeoutMs ?? COMMAND_TIMEOUT_MS;
     this.#farEnvironment = {
       ...childEnvironment(),
@@ -60,7 +66,7 @@ export class GitProgram {
       GIT_TERMINAL_PROMPT: '0',
       GIT_ASKPASS: '',
       SSH_ASKPASS: '',
-      GIT_SSH_COMMAND: SSH,
+      GIT_SSH_COMMAND: sshCommand(options.access ?? {}),
       GIT_ALLOW_PROTOCOL: 'file:git:http:https:ssh',
       GIT_LITERAL_PATHSPECS: '1',
     };
@@ -133,11 +139,6 @@ export class GitProgram {
     }
     return outcome.stdout;
   }
-}
-
-/** A path as Git's own files and variables quote one. */
-export function quoted(path: string): string {
-  return `"${path.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
 }
 
 function killGroup(child: ChildProcess): void {

@@ -1,16 +1,17 @@
 import { mkdir, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import type { GitAccess } from './access.ts';
 import { GitError } from './errors.ts';
-import { GitProgram, quoted } from './program.ts';
+import { GitProgram } from './program.ts';
+import { quoted } from './quoting.ts';
 import { remoteAddress } from './remote.ts';
 
 /** An HTTP remote that sends nothing for this long is given up. Seconds. */
 const SILENCE_S = 60;
 
-export interface RepositoryOptions {
+export interface RepositoryOptions extends GitAccess {
   directory: string;
   remote: string;
-  credentialsFile?: string;
   program?: string;
   timeoutMs?: number;
 }
@@ -88,11 +89,11 @@ export class Repository {
  * and credentials settings travel with each command and end there, so the remote's hooks stay in force.
  */
 function isolatedProgram(options: RepositoryOptions, gitDirectory: string): GitProgram {
-  const credentials = options.credentialsFile === undefined ? [] : [credentialHelper(resolve(options.credentialsFile))];
   const { url, localPath } = remoteAddress(options.remote);
   return new GitProgram({
     directory: dirname(gitDirectory),
     configFile: configFile(gitDirectory),
+    access: options,
     // What a remote on this machine has need not be copied to be read.
     alternates: localPath === undefined ? [] : [join(localPath, 'objects')],
     ...(options.program === undefined ? {} : { program: options.program }),
@@ -105,8 +106,6 @@ function isolatedProgram(options: RepositoryOptions, gitDirectory: string): GitP
       ['http.lowSpeedTime', String(SILENCE_S)],
       // Everything here can be fetched again; waiting for the disk would buy nothing.
       ['core.fsync', 'none'],
-      ['credential.helper', ''],
-      ...credentials,
     ],
   });
 }
@@ -120,16 +119,6 @@ async function safeDirectories(gitDirectory: string, remote: string): Promise<st
   const safe = [gitDirectory];
   if (localPath !== undefined) safe.push(localPath, await realpath(localPath).catch(() => localPath));
   return `[safe]\n${safe.map((path) => `\tdirectory = ${quoted(path)}\n`).join('')}`;
-}
-
-/**
- * Only ever asked, never told: `credential-store` by itself deletes a password that the remote refused, so
- * one bad minute of the remote would lose it. Git hands the helper to a shell: single quotes keep the path
- * one word. The file is read at each push, so a rotated one needs no restart.
- */
-function credentialHelper(file: string): readonly [string, string] {
-  const path = `'${file.replaceAll("'", `'\\''`)}'`;
-  return ['credential.helper', `!f() { test "$1" = get || exit 0; git credential-store --file=${path} get; }; f`];
 }
 
 function decoded(raw: string): string {

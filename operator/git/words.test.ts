@@ -55,6 +55,27 @@ for (const { reason, one, two, quoted } of SAME) {
   });
 }
 
+test('of the alarm of ssh about another host key the sentence stays that says so', () => {
+  const alarm = `@@@@@@@@@@@
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+@@@@@@@@@@@
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!
+Someone could be eavesdropping on you right now (man-in-the-middle attack)!
+It is also possible that a host key has just been changed.
+The fingerprint for the ED25519 key sent by the remote host is
+SHA256:l4ZbVsM0bU0m3w4Wv7gqyT2m3.
+Please contact your system administrator.
+Add correct host key in /var/run/gsv/known_hosts to get rid of this message.
+Offending ED25519 key in /var/run/gsv/known_hosts:1
+Host key for git.example has changed and you have requested strict checking.
+Host key verification failed.
+fatal: Could not read from remote repository.`;
+  assert.is(
+    quote(alarm),
+    'Host key for git.example has changed and you have requested strict checking.; Host key verification failed.; Could not read from remote repository.',
+  );
+});
+
 test('what names the cause stays', () => {
   const words = 'The requested URL returned error: 503; see https://wiki.example/freeze, branch release/2.1';
   assert.is(quote(`fatal: ${words}`), words);

@@ -9,8 +9,9 @@ const MAX_LINES = 6;
 const AUTHENTICATION =
   /authentication failed|could not read (username|password)|terminal prompts disabled|permission denied \(|invalid (username|credentials)|returned error: 40[13]|access denied|host key verification failed/i;
 
-/** Our own git's advice and bookkeeping, which say nothing about the remote. */
-const NOISE = /^(hint:|warning: redirecting to|Everything up-to-date|To |Pushing to |error: failed to push some refs)/;
+/** Our own git's and ssh's advice and bookkeeping, which say nothing about the remote. */
+const NOISE =
+  /^(hint:|warning: redirecting to|Everything up-to-date|To |Pushing to |error: failed to push some refs|@|IT IS POSSIBLE|Someone could be|It is also possible|The fingerprint for|SHA256:|Please contact your system|Add correct host key|Offending )/;
 
 /** Turns the words of a failed remote command into an error. */
 export function remoteFailure(what: string, { stderr, late }: Pick<Outcome, 'stderr' | 'late'>): GitError {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { GitAccess } from './access.ts';
 import { Branch } from './branch.ts';
 import { type Change, commitMessage, type Prepared, prepare, takeBatch } from './change.ts';
 import { GitError, isRemoteAway } from './errors.ts';
@@ -37,14 +38,12 @@ export interface Committed {
   changed: boolean;
 }
 
-export interface GitWriterOptions {
+export interface GitWriterOptions extends GitAccess {
   /** A folder of our own for the local bare repository; it is a cache and may be lost at any time. */
   directory: string;
   /** Path or URL of the remote. */
   remote: string;
   branch: string;
-  /** File in the format of `git credential-store`. */
-  credentialsFile?: string;
   /** The remote need not answer yet: what it lacks is then told by the first commit. Absent: false. */
   patient?: boolean;
   /** Dates of commits come from here. */
