@@ -20,6 +20,13 @@ const tamperings = [
   },
   { what: "update holds set state = 'voided', ended_at = now()", says: /hold_1 is voided and should reserve 0/ },
   { what: 'update receipts set amount = 9', says: /receipt_1 charges 9; its lines say 10, its entries 10/ },
+  { what: 'update entries set account_id = 999 where id = 3', says: /entry_3 of transaction_2 names account 999/ },
+  { what: 'update entries set grant_id = 999 where id = 3', says: /entry_3 of transaction_2 .* grant_999/ },
+  { what: 'update transactions set hold_id = 999 where id = 3', says: /transaction_3 names .* not there/ },
+  { what: 'update receipts set wallet_id = 999', says: /receipt_1 names a wallet/ },
+  { what: 'delete from receipts', says: /receipt_1 has lines and is not there/ },
+  { what: 'update holds set receipt_id = 999', says: /hold_1 names a wallet or receipt/ },
+  { what: 'update hold_grants set grant_id = 999', says: /hold_1 reserves of grant_999/ },
   { what: 'update receipt_lines set amount = 11', says: /receipt_1 charges 10; its lines say 11/ },
 ];
 

@@ -30,7 +30,7 @@ export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number
       // It reads everything, which may take longer than an operation may.
       await tx`set local statement_timeout = 0`;
       const { checkedEntries, problems } = await checkTransactions(tx, onProgress);
-      for (const check of [checkAccounts, checkWallets, checkGrants, checkHolds, checkReceipts]) {
+      for (const check of [checkReferences, checkAccounts, checkWallets, checkGrants, checkHolds, checkReceipts]) {
         problems.push(...(await check(tx)));
       }
       problems.push(...(await checkSettlements(tx, MAX_PROBLEMS)));
@@ -68,6 +68,36 @@ async function checkTransactions(
     onProgress?.(checkedEntries);
   }
   return { checkedEntries, problems };
+}
+
+/** What no foreign key guards, because looking it up again with every debit would cost more than the debit. */
+function checkReferences(tx: Sql): PromiseLike<Finding[]> {
+  return tx<Finding[]>`
+    select format('entry_%s of transaction_%s names account %s and %s, one of which is not there', e.id,
+        e.transaction_id, e.account_id, coalesce('grant_' || e.grant_id, 'no grant')) as problem
+      from entries e left join accounts a on a.id = e.account_id left join grants g on g.id = e.grant_id
+      where a.id is null or (e.grant_id is not null and g.id is null)
+    union all
+    select format('transaction_%s names a wallet, hold or receipt that is not there', t.id)
+      from transactions t left join wallets w on w.id = t.wallet_id left join holds h on h.id = t.hold_id
+        left join receipts r on r.id = t.receipt_id
+      where w.id is null or (t.hold_id is not null and h.id is null) or (t.receipt_id is not null and r.id is null)
+    union all
+    select format('receipt_%s names a wallet or hold that is not there', r.id)
+      from receipts r left join wallets w on w.id = r.wallet_id left join holds h on h.id = r.hold_id
+      where w.id is null or (r.hold_id is not null and h.id is null)
+    union all
+    select format('receipt_%s has lines and is not there', l.receipt_id)
+      from receipt_lines l left join receipts r on r.id = l.receipt_id where r.id is null
+    union all
+    select format('hold_%s names a wallet or receipt that is not there', h.id)
+      from holds h left join wallets w on w.id = h.wallet_id left join receipts r on r.id = h.receipt_id
+      where w.id is null or (h.receipt_id is not null and r.id is null)
+    union all
+    select format('hold_%s reserves of grant_%s, one of which is not there', k.hold_id, k.grant_id)
+      from hold_grants k left join holds h on h.id = k.hold_id left join grants g on g.id = k.grant_id
+      where h.id is null or g.id is null
+    limit ${MAX_PROBLEMS}`;
 }
 
 /** The book as a whole, and entries in places where they cannot belong. */

@@ -118,6 +118,11 @@ test('metrics show holds, their age, refusals, requests and the inbox', async ()
   assert.is(value('gsv_ledger_open_holds'), 1);
   assert.ok((value('gsv_ledger_oldest_open_hold_seconds') ?? 0) >= 120);
   assert.is(value('gsv_ledger_refusals_total', 'code="insufficient_credits"'), 1);
+  // Both holds went through batches; neither was left alone, none failed.
+  assert.ok((value('gsv_ledger_batch_items_count') ?? 0) >= 2);
+  assert.ok((value('gsv_ledger_batch_seconds_count') ?? 0) >= 2);
+  assert.is(value('gsv_ledger_batch_left_total'), 0);
+  assert.is(value('gsv_ledger_batch_failures_total'), 0);
   assert.is(value('gsv_ledger_request_seconds_count', 'route="/v1/holds"', 'status="402"', 'method="POST"'), 1);
   assert.is(value('gsv_ledger_inbox_items', 'state="deferred"'), 1);
   assert.is(value('gsv_ledger_inbox_items', 'state="pending"'), 0);

@@ -80,10 +80,10 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
   const now = options.now ?? (() => new Date());
   const book = await openBook(options);
   const closing = new AbortController();
-  const operations = new LedgerOperations(book.sql, { now });
   const inbox = new Inbox(book.sql, { now });
   const registry = createRegistry('ledger');
   const metrics = createMetrics({ registry, sql: book.sql, inbox, log, now });
+  const operations = new LedgerOperations(book.sql, { now, onBatch: metrics.batched });
   const ready = async (): Promise<string[]> => {
     if (closing.signal.aborted) return ['the ledger is stopping'];
     return book.sql`select 1`.then(

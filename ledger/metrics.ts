@@ -1,15 +1,21 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Logger } from '../config/log.ts';
+import type { BatchReport } from './batch.ts';
 import { type LedgerSql, withDatabase } from './database.ts';
 import type { Inbox } from './inbox.ts';
 
 /** Seconds. A fsync takes 1 to 10 ms; beyond one second something is wrong. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
+/** Operations of one batch; 256 is the most. */
+const SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
 export interface LedgerMetrics {
   answered(method: string, route: string, status: number, seconds: number): void;
   /** Counts the `code` of a problem document. */
   refused(problem: string): void;
+  /** Counts a group commit. */
+  batched(report: BatchReport): void;
   /** Counts a waiting reader of the events feed; call what it returns when the wait is over. */
   waiting(): () => void;
 }
@@ -36,6 +42,28 @@ export function createMetrics(options: {
     labelNames: ['code'],
     registers,
   });
+  const sizes = new Histogram({
+    name: 'gsv_ledger_batch_items',
+    help: 'Operations that shared one commit.',
+    buckets: SIZE_BUCKETS,
+    registers,
+  });
+  const times = new Histogram({
+    name: 'gsv_ledger_batch_seconds',
+    help: 'Duration of a group commit.',
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
+  const left = new Counter({
+    name: 'gsv_ledger_batch_left_total',
+    help: 'Operations that a group commit left to their own functions.',
+    registers,
+  });
+  const failures = new Counter({
+    name: 'gsv_ledger_batch_failures_total',
+    help: 'Group commits that failed as a whole; their operations were tried one by one, unless the database was away.',
+    registers,
+  });
   const polls = new Gauge({
     name: 'gsv_ledger_event_polls',
     help: 'Readers of the events feed that are waiting.',
@@ -45,6 +73,14 @@ export function createMetrics(options: {
   return {
     answered: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
     refused: (problem) => refusals.inc({ code: codeOf(problem) }),
+    batched: (report) => {
+      sizes.observe(report.items);
+      times.observe(report.seconds);
+      left.inc(report.left);
+      if (report.error === undefined) return;
+      failures.inc();
+      options.log.warn({ err: report.error, items: report.items }, 'a group commit failed');
+    },
     waiting: () => {
       polls.inc();
       return () => polls.dec();

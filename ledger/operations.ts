@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
+import { type BatchObserver, type BatchOutcomes, BatchQueue, type BatchRow, type Outcome } from './batch.ts';
+import { batchRow } from './batch-row.ts';
 import { DatabaseUnavailable, type LedgerSql, withDatabase } from './database.ts';
 import type {
   BatchOperation,
@@ -64,12 +66,6 @@ type SqlOperation =
   | 'debit'
   | 'put_consumer';
 
-interface OutcomeRow {
-  status: number;
-  body: Record<string, unknown>;
-  replayed: boolean;
-}
-
 /** A conflict between concurrent transactions that PostgreSQL resolved by ending ours; nothing was written. */
 const RETRIED_STATES = new Set(['40001', '40P01']);
 /** Deadlocks and lost insert races go away on the next try; five in a row are a bug worth an error. */
@@ -77,7 +73,8 @@ const MAX_ATTEMPTS = 5;
 
 /**
  * The only writer of money: every method is one SQL function call, so that an operation happens whole or
- * not at all and a retry under the same key answers what the first one answered.
+ * not at all and a retry under the same key answers what the first one answered. Holds, captures, voids and
+ * debits of many callers share such a call (see `batch.ts`).
  *
  * Every method may throw `DatabaseUnavailable`; the outcome is then unknown and the caller retries with the
  * same key.
@@ -85,10 +82,12 @@ const MAX_ATTEMPTS = 5;
 export class LedgerOperations {
   readonly #sql: LedgerSql;
   readonly #now: () => Date;
+  readonly #queue: BatchQueue;
 
-  constructor(sql: LedgerSql, options: { now?: () => Date } = {}) {
+  constructor(sql: LedgerSql, options: { now?: () => Date; onBatch?: BatchObserver } = {}) {
     this.#sql = sql;
     this.#now = options.now ?? (() => new Date());
+    this.#queue = new BatchQueue((rows, epoch) => this.#runBatch(rows, epoch), options.onBatch);
   }
 
   /** 200 the wallet · 409 `owner_mismatch`. */
@@ -224,12 +223,34 @@ export class LedgerOperations {
     }
   }
 
-  async #run(operation: SqlOperation, target: string, body: object, call: Call): Promise<OperationResult> {
+  #run(operation: SqlOperation, target: string, body: object, call: Call): Promise<OperationResult> {
     const hash = payloadHash(target, body);
+    const alone = (): Promise<Outcome> => this.#runAlone(operation, target, body, hash, call);
+    const row = batchRow(operation, target, body, { key: call.key, hash });
+    return row ? this.#queue.add(row, call.epoch, alone) : alone();
+  }
+
+  async #runBatch(rows: readonly BatchRow[], epoch: number | undefined): Promise<BatchOutcomes> {
+    const items = JSON.stringify(rows.map((row, item) => ({ item, ...row })));
+    const outcomes = await withDatabase(
+      () => this.#sql<(Outcome & { item: number })[]>`
+        select item, status, body, replayed
+          from gsv_ledger.run_batch(${items}::text::json, ${this.#now()}, ${epoch ?? null})`,
+    );
+    return new Map(outcomes.map(({ item, ...outcome }) => [item, outcome]));
+  }
+
+  async #runAlone(
+    operation: SqlOperation,
+    target: string,
+    body: object,
+    hash: string,
+    call: Call,
+  ): Promise<OperationResult> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const rows = await withDatabase(
-          () => this.#sql<OutcomeRow[]>`
+          () => this.#sql<Outcome[]>`
             select status, body, replayed from gsv_ledger.${this.#sql(operation)}(
               ${target}, ${JSON.stringify(body)}::text::jsonb, ${call.key}, ${hash}, ${this.#now()}, ${call.epoch ?? null})`,
         );

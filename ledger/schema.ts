@@ -71,6 +71,7 @@ export const grants = ledger.table('grants', {
   revoked: amount('revoked'),
   clawedBack: amount('clawed_back'),
   createdAt: at('created_at').notNull(),
+  live: boolean('live').notNull(),
 });
 
 export const orderSettlements = ledger.table('order_settlements', {

@@ -124,6 +124,14 @@ async function round(number: number, { pgbench, few, many }: Bench, figures: Fig
   await many?.check();
 }
 
+/** Plans are made for tables that have rows in them, as on every server that is older than a minute. */
+async function warmUp(few: BenchBook, many: BenchBook | undefined, ...admins: Sql[]): Promise<void> {
+  for (const book of many ? [few, many] : [few]) {
+    await together(1, () => book.load.pair(book.walletName(0)));
+  }
+  for (const admin of admins) await admin`analyze`;
+}
+
 function rows(figures: Figures): Row[] {
   const row = (what: string, beside: string, reach: number, aim: number, ratios: number[], lower = false): Row => ({
     what,
@@ -194,6 +202,7 @@ async function main(): Promise<void> {
             : undefined;
           const figures = new Figures();
           try {
+            await warmUp(few, many, fewAdmin, manyAdmin);
             for (let number = 1; number <= ROUNDS; number += 1) {
               await round(number, { pgbench, few, many }, figures);
               say(`round ${number} of ${ROUNDS} done, audit clean`);

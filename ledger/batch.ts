@@ -1,0 +1,153 @@
+import { DatabaseUnavailable } from './database.ts';
+
+/** One operation as `run_batch` of the database takes it; absent members are null there. */
+export interface BatchRow {
+  operation: 'debit' | 'hold' | 'capture' | 'void';
+  /** Name; of debits and holds. */
+  wallet?: string | undefined;
+  /** Local id, as digits; of captures and voids. */
+  hold?: string | undefined;
+  /** Microcredits: the sum of the lines, or what a hold reserves. */
+  amount?: number | undefined;
+  offering?: string | undefined;
+  project?: string | undefined;
+  instance_uid?: string | undefined;
+  max_concurrent?: number | undefined;
+  ttl_seconds?: number | undefined;
+  key: string;
+  hash: string;
+  context?: object | undefined;
+  lines?: readonly object[] | undefined;
+  result_ref?: string | undefined;
+  reason?: string | undefined;
+}
+
+export interface Outcome {
+  status: number;
+  body: Record<string, unknown>;
+  replayed: boolean;
+}
+
+/** What a batch answered, by the position of its items; an absent one was left alone. */
+export type BatchOutcomes = ReadonlyMap<number, Outcome>;
+
+/** Calls `run_batch`: all of it happens, or it throws and nothing has (`DatabaseUnavailable`: nobody knows). */
+export type RunBatch = (rows: readonly BatchRow[], epoch: number | undefined) => Promise<BatchOutcomes>;
+
+interface Waiting {
+  row: BatchRow;
+  epoch: number | undefined;
+  /** Runs the item through its own function. */
+  alone: () => Promise<Outcome>;
+  resolve(outcome: Outcome | Promise<Outcome>): void;
+  reject(error: unknown): void;
+}
+
+/** Items of one batch. More make nobody faster: by then the commit is a small part of it, and the first waits for the last. */
+const MAX_ITEMS = 256;
+
+/** Batches under way: while one waits for the disk or for a lock, the next one works. */
+const MAX_BATCHES = 2;
+
+export interface BatchReport {
+  items: number;
+  /** Items that the batch left to their own functions; all of them when it failed. */
+  left: number;
+  seconds: number;
+  /** Why nothing of it happened; undefined = it did. */
+  error?: unknown;
+}
+
+/** Told after each batch. */
+export type BatchObserver = (report: BatchReport) => void;
+
+/**
+ * Collects what callers ask for while the database is busy and hands it over in one call, so that many operations
+ * share one commit. Nobody waits for a timer: an idle ledger runs a single call at once.
+ *
+ * What a batch leaves alone, and everything of one that failed, runs through its own function: a bad item never
+ * fails its neighbours.
+ */
+export class BatchQueue {
+  readonly #run: RunBatch;
+  readonly #observe: BatchObserver;
+  /** Keys and holds of the batches under way. */
+  readonly #busy = new Set<string>();
+  #waiting: Waiting[] = [];
+  #running = 0;
+  #woken = false;
+
+  constructor(run: RunBatch, observe: BatchObserver = () => undefined) {
+    this.#run = run;
+    this.#observe = observe;
+  }
+
+  /** @throws DatabaseUnavailable when the outcome is unknown */
+  add(row: BatchRow, epoch: number | undefined, alone: () => Promise<Outcome>): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ row, epoch, alone, resolve, reject });
+      this.#wake();
+    });
+  }
+
+  /** After the present turn, so that callers who ask in the same one share the batch. */
+  #wake(): void {
+    if (this.#woken) return;
+    this.#woken = true;
+    queueMicrotask(() => {
+      this.#woken = false;
+      while (this.#running < MAX_BATCHES) {
+        const items = this.#take();
+        if (items.length === 0) return;
+        void this.#flush(items);
+      }
+    });
+  }
+
+  /**
+   * The oldest items that may go together: of one epoch, and no two of one key or of one hold, because the second
+   * must see what the first has done; so it waits for a batch that is under way as well.
+   */
+  #take(): Waiting[] {
+    const taken: Waiting[] = [];
+    const left: Waiting[] = [];
+    for (const item of this.#waiting) {
+      const names = namesOf(item.row);
+      const mayJoin = taken.length < MAX_ITEMS && item.epoch === (taken[0] ?? item).epoch;
+      const fits = mayJoin && !names.some((name) => this.#busy.has(name));
+      if (fits) for (const name of names) this.#busy.add(name);
+      (fits ? taken : left).push(item);
+    }
+    this.#waiting = left;
+    return taken;
+  }
+
+  async #flush(items: Waiting[]): Promise<void> {
+    this.#running += 1;
+    const started = performance.now();
+    let outcomes: BatchOutcomes = new Map();
+    let failure: unknown;
+    try {
+      outcomes = await this.#run(
+        items.map(({ row }) => row),
+        items[0]?.epoch,
+      );
+    } catch (error) {
+      failure = error;
+    }
+    this.#running -= 1;
+    for (const { row } of items) for (const name of namesOf(row)) this.#busy.delete(name);
+    const seconds = (performance.now() - started) / 1000;
+    this.#observe({ items: items.length, left: items.length - outcomes.size, seconds, error: failure });
+    items.forEach((item, position) => {
+      // Anything else was an item's fault or a lost race: nothing was written, so each may try alone.
+      if (failure instanceof DatabaseUnavailable) item.reject(failure);
+      else item.resolve(outcomes.get(position) ?? item.alone());
+    });
+    this.#wake();
+  }
+}
+
+function namesOf({ operation, key, hold }: BatchRow): string[] {
+  return hold === undefined ? [`${operation} ${key}`] : [`${operation} ${key}`, `hold_${hold}`];
+}
