@@ -12,6 +12,7 @@ import { orderEndpoints } from './routes/orders.ts';
 import type { LedgerParts } from './routes/parts.ts';
 import { recordEndpoints } from './routes/records.ts';
 import { endpoint, SECURITY_SCHEME } from './routes/route.ts';
+import { statementEndpoints } from './routes/statements.ts';
 import { walletEndpoints } from './routes/wallets.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -48,6 +49,7 @@ export async function createLedgerApp(options: LedgerAppOptions): Promise<Fastif
     holdEndpoints,
     batchEndpoints,
     recordEndpoints,
+    statementEndpoints,
     eventEndpoints,
     inboxEndpoints,
     healthEndpoints,

@@ -27,6 +27,7 @@ import type {
   Receipt,
   SettleBody,
   Settlement,
+  Statement,
   VoidReply,
   Wallet,
   WalletBody,
@@ -166,6 +167,14 @@ export class LedgerClient {
     page: { cursor?: string | undefined; limit?: number | undefined } = {},
   ): Promise<Page<Entry>> {
     return this.#body({ method: 'GET', path: `/v1/wallets/${part(wallet)}/entries${search(page)}` });
+  }
+
+  /** What moved in a wallet in `[from, to)`, oldest first, with the balance after each step. */
+  statement(
+    wallet: string,
+    query: { from?: string; to?: string; cursor?: string; limit?: number } = {},
+  ): Promise<Statement> {
+    return this.#body({ method: 'GET', path: `/v1/wallets/${part(wallet)}/statement${search(query)}` });
   }
 
   receipt(id: string): Promise<Receipt> {

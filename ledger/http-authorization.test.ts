@@ -32,6 +32,8 @@ const NEEDED: Record<string, string> = {
   'GET /v1/receipts/{receipt}': 'read',
   'GET /v1/runs/{runId}': 'read',
   'GET /v1/events': 'events',
+  'GET /v1/wallets/{wallet}/statement': 'read',
+  'GET /v1/wallets/{wallet}/statement.csv': 'read',
   'GET /v1/consumers/{consumer}': 'events',
   'PUT /v1/consumers/{consumer}': 'events',
   'POST /v1/audit': 'audit',

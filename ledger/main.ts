@@ -10,6 +10,7 @@ import { createMetrics } from './metrics.ts';
 import { migrate } from './migrate.ts';
 import { LedgerOperations } from './operations.ts';
 import { LedgerQueries } from './queries.ts';
+import { Statements } from './statements.ts';
 import { startSweeper } from './sweeper.ts';
 import { fileTokens, singleToken, type Tokens } from './tokens.ts';
 
@@ -97,6 +98,7 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
       parts: {
         operations,
         queries: new LedgerQueries(book.sql, { now }),
+        statements: new Statements(book.sql, { now }),
         inbox,
         audit: () => audit(book.sql),
         ready,

@@ -290,14 +290,16 @@ const receiptLinesJson = sql<Line[]>`(
       order by l.position), '[]')
     from gsv_ledger.receipt_lines l where l.receipt_id = ${receipts.id})`;
 
-/** What of the charge each grant paid; the rest is debt and write-off. */
-const receiptGrantsJson = sql<{ grant: string; amount: number }[]>`(
-  select coalesce(json_agg(json_build_object('grant', 'grant_' || g.grant_id, 'amount', g.amount) order by g.grant_id), '[]')
+/** What of the charge each grant paid, and with which order line it was bought; the rest is debt and write-off. */
+const receiptGrantsJson = sql<Receipt['grants']>`(
+  select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('grant', 'grant_' || g.grant_id, 'amount', g.amount,
+      'kind', x.kind, 'shop', f.shop, 'order', f.order_id, 'line', f.line)) order by g.grant_id), '[]')
     from (select e.grant_id, sum(e.amount)::bigint as amount
         from gsv_ledger.transactions t
           join gsv_ledger.entries e on e.transaction_id = t.id
           join gsv_ledger.accounts a on a.id = e.account_id and a.wallet_id is null and a.kind = 'usage'
-        where t.receipt_id = ${receipts.id} and e.grant_id is not null group by e.grant_id) g)`;
+        where t.receipt_id = ${receipts.id} and e.grant_id is not null group by e.grant_id) g
+      join gsv_ledger.grants x on x.id = g.grant_id left join gsv_ledger.fulfilments f on f.id = x.fulfilment_id)`;
 
 interface HoldRow {
   hold: typeof holds.$inferSelect;

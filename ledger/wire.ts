@@ -247,7 +247,8 @@ export interface Receipt {
   available?: number;
   at: string;
   context: RunContext;
-  grants: { grant: string; amount: number }[];
+  /** What each grant paid of it; `shop`, `order` and `line` where the grant was bought. */
+  grants: { grant: string; amount: number; kind: GrantKind; shop?: string; order?: string; line?: string }[];
 }
 
 export interface Entry {
@@ -269,6 +270,41 @@ export interface LedgerEvent {
   wallet: string;
   at: string;
   data: Record<string, unknown>;
+}
+
+/** One step of a wallet's money. Amounts are microcredits; `balance` is available plus held. */
+export interface StatementItem {
+  at: string;
+  transaction: string;
+  operation: string;
+  /** Signed: what came into, or left, available and held together. */
+  change: number;
+  /** Signed: by how much more is owed. */
+  debtChange: number;
+  /** After this step. */
+  balance: number;
+  debt: number;
+  hold?: string;
+  receipt?: string;
+  runId?: string;
+  instance?: string;
+  offering?: string;
+  project?: string;
+  shop?: string;
+  order?: string;
+  line?: string;
+  commit?: string;
+  contractDigest?: string;
+  traceId?: string;
+  reason?: string;
+}
+
+export interface Statement extends Page<StatementItem> {
+  wallet: string;
+  from?: string;
+  to?: string;
+  opening: { balance: number; debt: number };
+  closing: { balance: number; debt: number };
 }
 
 /** How far a reader of the events feed has come. */

@@ -3,12 +3,14 @@ import type { Inbox } from '../inbox.ts';
 import type { LedgerMetrics } from '../metrics.ts';
 import type { LedgerOperations } from '../operations.ts';
 import type { LedgerQueries } from '../queries.ts';
+import type { Statements } from '../statements.ts';
 import type { AuditReply } from '../wire.ts';
 
 /** What the endpoints are made of; built by the composition root. */
 export interface LedgerParts {
   operations: LedgerOperations;
   queries: LedgerQueries;
+  statements: Statements;
   inbox: Inbox;
   audit: () => Promise<AuditReply>;
   ready: ReadyCheck;

@@ -1,4 +1,18 @@
-import { boolean, context, holdState, id, integer, lines, list, name, object, reply, text, time } from './fields.ts';
+import {
+  boolean,
+  context,
+  grantKind,
+  holdState,
+  id,
+  integer,
+  lines,
+  list,
+  name,
+  object,
+  reply,
+  text,
+  time,
+} from './fields.ts';
 import { holdRecord } from './holds.ts';
 import type { LedgerParts } from './parts.ts';
 import { answer, type Endpoint } from './route.ts';
@@ -16,7 +30,14 @@ const receipt = reply(
     available: integer(0),
     at: time,
     context,
-    grants: { type: 'array', items: reply({ grant: id, amount: integer(0) }) },
+    grants: {
+      type: 'array',
+      items: reply({ grant: id, amount: integer(0), kind: grantKind, shop: text(1_024), order: name, line: name }, [
+        'shop',
+        'order',
+        'line',
+      ]),
+    },
   },
   ['wallet', 'hold', 'state', 'released', 'overrun', 'available'],
 );

@@ -47,6 +47,8 @@ export interface Endpoint {
   body?: Schema;
   /** Example request body for the OpenAPI document. */
   example?: unknown;
+  /** Media type of the replies below 400 where it is not JSON; their bodies are then texts. */
+  produces?: 'text/csv';
   /** Replies below 400 by status; errors are always problem documents. */
   replies: Record<number, Schema>;
   bodyLimitBytes?: number;
@@ -73,7 +75,7 @@ export interface EndpointCall {
 
 export interface EndpointReply {
   status: number;
-  body: Record<string, unknown>;
+  body: Record<string, unknown> | string;
   replayed?: boolean;
 }
 
@@ -130,6 +132,7 @@ async function run(definition: Endpoint, request: FastifyRequest, reply: Fastify
 }
 
 function respond(reply: FastifyReply, result: EndpointReply): FastifyReply {
+  if (typeof result.body === 'string') void reply.type('text/csv; charset=utf-8');
   if (result.replayed) void reply.header('idempotency-replayed', 'true');
   return reply.status(result.status).send(result.body);
 }
@@ -178,8 +181,18 @@ function openApiSchema(definition: Endpoint): Record<string, unknown> {
       : {}),
     ...(definition.query ? { querystring: object(definition.query, definition.requiredQuery) } : {}),
     ...(definition.body ? { body: withExample(definition.body, definition.example) } : {}),
-    response: { ...definition.replies, '4xx': problems, '5xx': problems },
+    response: { ...produced(definition), '4xx': problems, '5xx': problems },
   };
+}
+
+function produced({ replies, produces }: Endpoint): Record<string, unknown> {
+  if (produces === undefined) return replies;
+  return Object.fromEntries(
+    Object.entries(replies).map(([status, schema]) => [
+      status,
+      { description: 'The file', content: { [produces]: { schema } } },
+    ]),
+  );
 }
 
 function scopeText(scope: EndpointScope): string {

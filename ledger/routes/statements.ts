@@ -1,0 +1,88 @@
+import { toCsv } from '../csv.ts';
+import type { Period } from '../statements.ts';
+import type { StatementItem } from '../wire.ts';
+import { id, integer, nullable, reply, text, time, walletName } from './fields.ts';
+import type { LedgerParts } from './parts.ts';
+import { answer, type Endpoint, type EndpointCall, pageQuery } from './route.ts';
+
+const amount = integer(-Number.MAX_SAFE_INTEGER);
+const level = reply({ balance: integer(0), debt: integer(0) });
+
+/** Columns of the CSV, and members of an item that may be absent after the first seven. */
+const COLUMNS = [
+  ...['at', 'transaction', 'operation', 'change', 'debtChange', 'balance', 'debt'],
+  ...['hold', 'receipt', 'runId', 'instance', 'offering', 'project', 'shop', 'order', 'line', 'commit'],
+  ...['contractDigest', 'traceId', 'reason'],
+] as const satisfies readonly (keyof StatementItem)[];
+
+const DETAILS = COLUMNS.slice(7);
+
+const item = reply(
+  {
+    at: time,
+    transaction: id,
+    operation: text(64),
+    change: amount,
+    debtChange: amount,
+    balance: integer(0),
+    debt: integer(0),
+    ...Object.fromEntries(DETAILS.map((name) => [name, { type: 'string' }])),
+  },
+  DETAILS,
+);
+
+const periodQuery = { from: time, to: time };
+
+function periodOf(query: EndpointCall['query']): Period {
+  return { from: query.from as string | undefined, to: query.to as string | undefined };
+}
+
+/** What happened to a wallet's money, for people and for spreadsheets. */
+export function statementEndpoints({ statements }: LedgerParts): Endpoint[] {
+  return [
+    {
+      method: 'GET',
+      path: '/v1/wallets/:wallet/statement',
+      scope: 'read',
+      summary: 'What moved in a wallet in a period, with the balance after each step',
+      params: { wallet: walletName },
+      query: { ...periodQuery, ...pageQuery },
+      replies: {
+        200: reply(
+          {
+            wallet: text(253),
+            from: time,
+            to: time,
+            opening: level,
+            closing: level,
+            items: { type: 'array', items: item },
+            next: nullable(text(256)),
+          },
+          ['from', 'to'],
+        ),
+      },
+      handle: async ({ params, query }) =>
+        answer(
+          await statements.statement(params.wallet ?? '', {
+            ...periodOf(query),
+            cursor: query.cursor as string | undefined,
+            limit: Number(query.limit),
+          }),
+        ),
+    },
+    {
+      method: 'GET',
+      path: '/v1/wallets/:wallet/statement.csv',
+      scope: 'read',
+      summary: 'The same for a whole period as CSV, times in UTC and amounts in microcredits',
+      params: { wallet: walletName },
+      query: periodQuery,
+      produces: 'text/csv',
+      replies: { 200: { type: 'string' } },
+      handle: async ({ params, query }) => {
+        const { body } = answer(await statements.whole(params.wallet ?? '', periodOf(query)));
+        return { status: 200, body: toCsv(COLUMNS, (body as unknown as { items: StatementItem[] }).items) };
+      },
+    },
+  ];
+}
