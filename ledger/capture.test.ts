@@ -41,7 +41,7 @@ test('a capture charges its lines, releases the rest and writes a receipt', asyn
     wallet: 'a',
     at: '2026-06-15T12:00:00Z',
     context,
-    grants: [{ grant, amount: 20 }],
+    grants: [{ grant, amount: 20, kind: 'purchased' }],
   });
   const run = (await book.queries.run('r')).body;
   assert.equal([run.state, run.receipt, run.resultRef], ['captured', reply.receipt, 'results/r']);
