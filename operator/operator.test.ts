@@ -107,3 +107,31 @@ test('workers start with the operator and end before it; readiness and figures a
     await world.close();
   }
 });
+
+test('a new order does not wait until a new leader has looked at the whole fleet', async () => {
+  const world = await World.open();
+  const fleet = 40;
+  try {
+    await world.start();
+    await world.catalog();
+    for (let each = 0; each < fleet; each++) await world.order(`old-${each}`, { fulfilment: world.pay(each) });
+    await world.stop();
+    await world.order('zz-new', { fulfilment: world.pay(fleet) });
+    const visited = new Set<string>();
+    let before = 0;
+    // The first visits stand still until all keys have come to the queue, as with a slow runner.
+    const come = new Promise((resolve) => setTimeout(resolve, 200));
+    const probe = async (organization: string, instance: string) => {
+      await come;
+      if (!world.writes.some((write) => write.endsWith('Instance zz-new'))) before += 1;
+      visited.add(instance);
+      return world.probe.probe(organization, instance);
+    };
+    world.writes.length = 0;
+    await world.start((doors) => ({ ...doors, probe: { probe } }));
+    assert.is(visited.size, fleet + 1, 'all are visited');
+    assert.ok(before < fleet / 2, `${before} others came first`);
+  } finally {
+    await world.close();
+  }
+});

@@ -1,7 +1,7 @@
 import { Registry } from 'prom-client';
 import type { Logger } from '../config/log.ts';
 import { OWN_KINDS } from '../crds/definitions.ts';
-import { keyText, type ResourceStore } from '../crds/store.ts';
+import { keyText, parseKey, type ResourceStore } from '../crds/store.ts';
 import type { LedgerEvent } from '../ledger/client.ts';
 import { apiKeyController } from './controllers/api-key.ts';
 import { capabilityController } from './controllers/capability.ts';
@@ -25,6 +25,7 @@ import { Readiness } from './runtime/health.ts';
 import type { Leader } from './runtime/leader.ts';
 import { controllerMetrics, leaderMetrics } from './runtime/metrics.ts';
 import { EventRecorder } from './runtime/recorder.ts';
+import { isUnsettled } from './runtime/source.ts';
 import { Turns } from './runtime/turns.ts';
 
 /** Something that runs beside the controllers until it is closed, e.g. the orders worker. */
@@ -146,6 +147,7 @@ interface Built {
 function build(definition: Definition, { ports, metrics }: ControllerContext, random: () => number): Built {
   const { kind, concurrency, reconcile } = definition;
   const { store, clock, log } = ports;
+  const cache = store.watch(kind);
   const controller: Controller = new Controller({
     name: kind.toLowerCase(),
     reconcile,
@@ -155,7 +157,12 @@ function build(definition: Definition, { ports, metrics }: ControllerContext, ra
     log,
     metrics,
     relist: () => {
-      for (const { metadata } of store.watch(kind).list()) controller.queue.add(keyText(metadata));
+      for (const { metadata } of cache.list()) controller.queue.add(keyText(metadata));
+    },
+    // A paid order does not wait behind a fleet that a changed OfferingVersion or a new leader looks at again.
+    urgent: (key) => {
+      const object = cache.get(parseKey(key));
+      return object !== undefined && isUnsettled(object);
     },
   });
   return { controller, watch: () => definition.watch((key) => controller.queue.add(key)) };

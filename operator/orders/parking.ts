@@ -1,6 +1,6 @@
 /**
  * Why an order, or a line of it, waits for a person. The name stands in the inbox
- * (`GET /v1/inbox?state=parked`), in the log line and in the metric.
+ * (`GET /v1/inbox?state=parked`) and in the log line; `gsv_ledger_inbox_items{state="parked"}` counts them.
  */
 export const PARKING_REASONS = {
   TenantMissing: 'The order does not say which Organization it is for: set the metadata key `tenant` in the shop.',

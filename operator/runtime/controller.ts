@@ -26,6 +26,8 @@ export interface ControllerOptions {
   metrics: ControllerMetrics;
   /** Adds every key again; called after the queue had to refuse some. */
   relist: () => void;
+  /** True for a key that somebody waits for; see {@link WorkQueue}. */
+  urgent?: (key: string) => boolean;
   /** Base of the periodic visit after success; the real delay is 1 to 1.5 times it. */
   resyncMs?: number;
 }
@@ -43,7 +45,8 @@ export class Controller {
   constructor(options: ControllerOptions) {
     this.name = options.name;
     this.#options = options;
-    this.queue = new WorkQueue({ clock: options.clock, random: options.random, onRoom: options.relist });
+    const { clock, random, relist, urgent } = options;
+    this.queue = new WorkQueue({ clock, random, onRoom: relist, ...(urgent && { urgent }) });
   }
 
   start(): void {

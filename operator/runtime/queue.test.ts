@@ -115,3 +115,23 @@ test('giving back a key that was not handed out is a bug and says so', () => {
   const { queue } = make();
   assert.throws(() => queue.done('a'), /did not hand out a/);
 });
+
+test('what somebody waits for overtakes a fleet that is only looked at again, and starves nobody', async () => {
+  const { queue } = make({ urgent: (key) => key.startsWith('new') });
+  for (const key of ['old1', 'old2', 'new1', 'new2', 'new3', 'new4', 'new5']) queue.add(key);
+  assert.is(queue.depth, 7);
+  const order: (string | undefined)[] = [];
+  for (let each = 0; each < 7; each++) order.push(await queue.take());
+  assert.equal(order, ['new1', 'new2', 'new3', 'new4', 'old1', 'new5', 'old2']);
+  assert.is(queue.depth, 0);
+});
+
+test('a key that becomes urgent while it waits moves up, and still comes once', async () => {
+  const pressing = new Set<string>();
+  const { queue } = make({ urgent: (key) => pressing.has(key) });
+  for (const key of ['a', 'b', 'c']) queue.add(key);
+  pressing.add('c');
+  queue.add('c');
+  assert.is(queue.depth, 3);
+  assert.equal([await queue.take(), await queue.take(), await queue.take()], ['c', 'a', 'b']);
+});

@@ -10,6 +10,8 @@ export interface QueueOptions {
   backoffCapMs?: number;
   /** Most keys that wait at once; see {@link WorkQueue.add}. */
   limit?: number;
+  /** True for a key that somebody waits for; it overtakes those that are only looked at again. Asked when it is added. */
+  urgent?: (key: string) => boolean;
   /** Called when keys were refused and the queue has since run empty: the owner lists again. */
   onRoom?: () => void;
 }
@@ -20,6 +22,9 @@ const BACKOFF_BASE_MS = 200;
 const BACKOFF_CAP_MS = 120_000;
 /** Ten times the Instances that one leader is built for; beyond it memory is better protected than served. */
 const QUEUE_LIMIT = 100_000;
+
+/** So many urgent keys in a row, then one of the others: nobody who keeps changing an object starves the rest. */
+const URGENT_IN_A_ROW = 4;
 
 /**
  * A queue of keys for level-triggered work: a key waits at most once, is handed to one taker at a
@@ -32,6 +37,8 @@ export class WorkQueue {
   readonly #backoffCapMs: number;
   readonly #limit: number;
   readonly #onRoom: () => void;
+  readonly #isUrgent: (key: string) => boolean;
+  readonly #urgent = new Set<string>();
   readonly #ready = new Set<string>();
   readonly #inFlight = new Set<string>();
   readonly #dirty = new Set<string>();
@@ -41,6 +48,7 @@ export class WorkQueue {
   #drained: (() => void)[] = [];
   #stopped = false;
   #refused = false;
+  #inARow = 0;
 
   constructor(options: QueueOptions) {
     this.#clock = options.clock;
@@ -49,11 +57,12 @@ export class WorkQueue {
     this.#backoffCapMs = options.backoffCapMs ?? BACKOFF_CAP_MS;
     this.#limit = options.limit ?? QUEUE_LIMIT;
     this.#onRoom = options.onRoom ?? (() => {});
+    this.#isUrgent = options.urgent ?? (() => false);
   }
 
   /** Keys that wait now, delayed ones not counted. */
   get depth(): number {
-    return this.#ready.size + this.#dirty.size;
+    return this.#urgent.size + this.#ready.size + this.#dirty.size;
   }
 
   /** Keys in the hands of takers. */
@@ -64,7 +73,11 @@ export class WorkQueue {
   /** False when the queue is full or stopped; what was refused because it is full comes back by `onRoom`. */
   add(key: string): boolean {
     if (this.#stopped) return false;
-    if (this.#ready.has(key) || this.#dirty.has(key)) return true;
+    if (this.#urgent.has(key) || this.#dirty.has(key)) return true;
+    if (this.#ready.has(key)) {
+      if (this.#isUrgent(key) && this.#ready.delete(key)) this.#urgent.add(key);
+      return true;
+    }
     if (this.depth >= this.#limit) {
       this.#refused = true;
       return false;
@@ -106,9 +119,11 @@ export class WorkQueue {
   /** The next key, or undefined once the queue has stopped. Every key taken must be given back by {@link done}. */
   take(): Promise<string | undefined> {
     if (this.#stopped) return Promise.resolve(undefined);
-    const [key] = this.#ready;
+    const lane = this.#lane();
+    const [key] = lane;
     if (key === undefined) return new Promise((resolve) => this.#takers.push(resolve));
-    this.#ready.delete(key);
+    this.#inARow = lane === this.#urgent ? this.#inARow + 1 : 0;
+    lane.delete(key);
     this.#start(key);
     return Promise.resolve(key);
   }
@@ -128,6 +143,7 @@ export class WorkQueue {
     this.#stopped = true;
     for (const { cancel } of this.#delayed.values()) cancel();
     this.#delayed.clear();
+    this.#urgent.clear();
     this.#ready.clear();
     this.#dirty.clear();
     for (const resolve of this.#takers.splice(0)) resolve(undefined);
@@ -137,11 +153,16 @@ export class WorkQueue {
   #enqueue(key: string): void {
     const taker = this.#takers.shift();
     if (taker === undefined) {
-      this.#ready.add(key);
+      (this.#isUrgent(key) ? this.#urgent : this.#ready).add(key);
       return;
     }
     this.#start(key);
     taker(key);
+  }
+
+  #lane(): Set<string> {
+    if (this.#urgent.size === 0) return this.#ready;
+    return this.#ready.size > 0 && this.#inARow >= URGENT_IN_A_ROW ? this.#ready : this.#urgent;
   }
 
   #start(key: string): void {

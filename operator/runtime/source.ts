@@ -41,6 +41,12 @@ export function desiredDigest({ metadata }: Watched): string {
   return JSON.stringify([uid, generation, deletionTimestamp, annotations, labels]);
 }
 
+/** True while somebody waits for it: its present generation is not in effect yet, or it is to go. */
+export function isUnsettled({ metadata, status }: Watched): boolean {
+  const { observedGeneration } = (status ?? {}) as { observedGeneration?: number };
+  return metadata.deletionTimestamp !== undefined || observedGeneration !== metadata.generation;
+}
+
 /** What a dependent cares about: the desired state, and whether it is in effect. */
 export function readinessDigest(object: Watched): string {
   const { observedGeneration, conditions } = (object.status ?? {}) as {
