@@ -12,6 +12,13 @@ export const MAX_RAW_BYTES = 1_048_576;
 export const MAX_LEASE_SECONDS = 3_600;
 
 /**
+ * Days that the bytes of a finished delivery are kept: they carry names and addresses, and a month is long enough
+ * to look into an order. Its digest and its facts stay.
+ */
+export const RAW_RETENTION_DAYS = 30;
+const DAY_MS = 86_400_000;
+
+/**
  * The durable inbox: put once per (shop, content), claim under a lease and one after the other per
  * order, then done, fail (due again later) or park (a person must look). Every method may throw
  * `DatabaseUnavailable`; all but a claim may simply be repeated, and a lost claim ends with its lease.
@@ -90,6 +97,20 @@ export class Inbox {
     );
     const items = rows.slice(0, query.limit).map((row) => row.item);
     return { items, next: rows.length > query.limit ? String(items.at(-1)?.id) : null };
+  }
+
+  /**
+   * Drops the bytes of finished items that are older than {@link RAW_RETENTION_DAYS}. What still waits, parked items
+   * included, keeps them.
+   *
+   * @returns of how many items; `limit` means that there may be more
+   */
+  async forget({ limit }: { limit: number }): Promise<number> {
+    const before = new Date(this.#now().getTime() - RAW_RETENTION_DAYS * DAY_MS);
+    const [row] = await withDatabase(
+      () => this.#sql<{ items: number }[]>`select gsv_ledger.inbox_forget(${before}, ${limit}) as items`,
+    );
+    return row?.items ?? 0;
   }
 
   /** How many items wait in each state that somebody should look at; finished ones are not counted. */

@@ -11,7 +11,7 @@ import { migrate } from './migrate.ts';
 import { LedgerOperations } from './operations.ts';
 import { LedgerQueries } from './queries.ts';
 import { Statements } from './statements.ts';
-import { startSweeper } from './sweeper.ts';
+import { startRetention, startSweeper } from './sweeper.ts';
 import { fileTokens, singleToken, type Tokens } from './tokens.ts';
 
 /** A drain that takes longer is cut, so that a stuck request cannot keep the process. */
@@ -120,6 +120,8 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
     if (ops.url) log.info({ url: ops.url }, 'ops server listens');
     const sweeper = startSweeper({ operations, log });
     stops.unshift(() => sweeper.stop());
+    const retention = startRetention({ inbox, log });
+    stops.unshift(() => retention.stop());
     const close = async (): Promise<void> => {
       closing.abort();
       for (const stop of stops.splice(0)) await stop();
