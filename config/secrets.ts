@@ -102,13 +102,20 @@ export interface SecretSession {
 
 export type SecretsErrorCode = 'permission_denied' | 'cas_mismatch' | 'unavailable' | 'policy_missing';
 
+export interface SecretsErrorOptions extends ErrorOptions {
+  /** What the server said, of a fixed list of sentences that carry nothing of ours: it may stand in a condition. */
+  words?: string;
+}
+
 /** Raised by every adapter. The message names paths and policies, never a value. */
 export class SecretsError extends Error {
   readonly code: SecretsErrorCode;
-  constructor(code: SecretsErrorCode, message: string, options?: ErrorOptions) {
+  readonly words: string;
+  constructor(code: SecretsErrorCode, message: string, { words = '', ...options }: SecretsErrorOptions = {}) {
     super(message, options);
     this.name = 'SecretsError';
     this.code = code;
+    this.words = words;
   }
 }
 

@@ -370,7 +370,7 @@ export const REASONS = {
     'The exhaustion ladder of the contract has ended it: its workload is gone, its secrets too unless they are retained.',
     'Delete it, and write a new Instance to go on.',
   ),
-  Terminating: waiting(['Instance', 'Project'], 'The removal is under way.', NOTHING),
+  Terminating: waiting(['Instance', 'Organization', 'Project', 'Wallet'], 'The removal is under way.', NOTHING),
   ApplicationRemains: waiting(
     ['Project'],
     'The Project’s Application is not gone yet; it first removes what it has applied.',

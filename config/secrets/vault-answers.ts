@@ -10,7 +10,7 @@ export function absent({ status, complained }: VaultAnswer): boolean {
 export function refusal(answer: VaultAnswer, what: string): SecretsError {
   const denied = answer.status === 403 || answer.words.includes("must be subset of the role's allowed policies");
   const code = denied ? 'permission_denied' : 'unavailable';
-  return new SecretsError(code, `${what}: Vault answered ${describe(answer)}`);
+  return new SecretsError(code, `${what}: Vault answered ${describe(answer)}`, { words: answer.words.join('; ') });
 }
 
 /** Names of a listing; none when there is no such folder. @throws SecretsError */

@@ -108,7 +108,9 @@ export class VaultHttp {
     }
     const answer = parse(status, text, where);
     if (status >= 500 || status === 429 || (status >= 300 && status < 400))
-      throw new SecretsError('unavailable', `Vault answered ${where} with ${describe(answer)}${hint(status)}`);
+      throw new SecretsError('unavailable', `Vault answered ${where} with ${describe(answer)}${hint(status)}`, {
+        words: answer.words.join('; '),
+      });
     return answer;
   }
 

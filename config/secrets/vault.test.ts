@@ -149,6 +149,7 @@ test('sealed, standby and silent servers are unavailable, and work goes on when 
   await store.write(PATH, { value: 'one' });
   double.seal();
   assert.match((await refused('unavailable', () => store.metadata(PATH))).message, 'Vault is sealed');
+  assert.is((await refused('unavailable', () => store.metadata(PATH))).words, 'Vault is sealed');
   double.standby();
   await refused('unavailable', () => store.metadata(PATH));
   double.unseal();

@@ -39,6 +39,30 @@ test('removal goes down in order: Terminating, Git, workload gone, secrets, fina
     assert.not.ok(world.secrets.policies.has(`gsv-i-${uid}`));
   }));
 
+test('when only a finalizer of somebody else holds it, the object says whose, and nothing of ours is done again', () =>
+  withReady(async (world, uid) => {
+    const { metadata } = await world.instance();
+    const hold = async (finalizers: string[], { resourceVersion }: { resourceVersion: string }) =>
+      world.store.setFinalizers('Instance', KEY, finalizers, { resourceVersion });
+    await hold(['store.gsv.dev/instance', 'example.com/held'], metadata);
+    await world.settle();
+    await world.delete('Instance', KEY);
+    await world.advance(1_000);
+    const { status, metadata: left } = await world.instance();
+    assert.equal(left.finalizers, ['example.com/held']);
+    assert.equal(secretsOf(world, uid), []);
+    const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+    assert.match(ready?.message ?? '', 'finalizers of others: example.com/held.');
+    world.writes.length = 0;
+    await world.advance(120_000);
+    assert.equal(
+      world.writes.filter((write) => write.includes('Instance')),
+      [],
+    );
+    await hold([], (await world.instance()).metadata);
+    assert.is(await world.store.get('Instance', KEY), undefined);
+  }));
+
 test('the removal is written to status before the first manifest goes', () =>
   withReady(async (world) => {
     let lifecycle: string | undefined;

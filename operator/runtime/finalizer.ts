@@ -16,16 +16,16 @@ export async function ensureFinalizer<K extends Kind>(
   return (await writeFinalizers(store, kind, object, [...present, finalizer])) ?? object;
 }
 
-/** Lets the object go, as far as we are concerned. */
+/** Lets the object go, as far as we are concerned; what is left of it when others hold it still. */
 export async function dropFinalizer<K extends Kind>(
   store: ResourceStore,
   kind: K,
   object: KindMap[K],
   finalizer: string,
-): Promise<void> {
+): Promise<KindMap[K] | undefined> {
   const present = object.metadata.finalizers ?? [];
-  if (!present.includes(finalizer)) return;
-  await writeFinalizers(
+  if (!present.includes(finalizer)) return object;
+  return writeFinalizers(
     store,
     kind,
     object,

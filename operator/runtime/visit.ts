@@ -20,6 +20,9 @@ import type { ControllerMetrics } from './metrics.ts';
 /** Who writes status. */
 export const FIELD_MANAGER = 'gsv-operator';
 
+/** Only the message depends on it: that the object has gone is an event of its own. */
+const OTHERS_RETRY_MS = 60_000;
+
 interface Observed {
   observedGeneration?: number;
   conditions?: Condition[];
@@ -121,7 +124,9 @@ export function reconciler<K extends Reconciled>(options: ReconcilerOptions<K>):
     if (object === undefined) return { kind: 'Gone' };
     const visit = new Visit<K>(key, object, clock.now(), persist);
     const outcome =
-      object.metadata.deletionTimestamp === undefined ? await goUp(options, visit) : await goDown(options, visit);
+      object.metadata.deletionTimestamp === undefined
+        ? await goUp(options, visit)
+        : await goDown(options, visit, reader);
     if (outcome === undefined) return { kind: 'Gone' };
     const there = await writeStatus(options, visit, outcome, reader);
     if (!there) return { kind: 'Gone' };
@@ -177,16 +182,28 @@ async function goUp<K extends Reconciled>(options: ReconcilerOptions<K>, visit: 
 async function goDown<K extends Reconciled>(
   options: ReconcilerOptions<K>,
   visit: Visit<K>,
+  reader: OwnWriteReader<K>,
 ): Promise<Outcome | undefined> {
   const { finalizer, store, kind } = options;
-  if (finalizer === undefined || !visit.object.metadata.finalizers?.includes(finalizer)) return undefined;
+  if (finalizer === undefined) return undefined;
+  if (!visit.object.metadata.finalizers?.includes(finalizer)) return heldByOthers(visit);
   try {
     await options.down?.(visit);
   } catch (error) {
     return noted(options, visit, error);
   }
-  await dropFinalizer(store, kind, visit.object, finalizer);
-  return undefined;
+  const left = await dropFinalizer(store, kind, visit.object, finalizer);
+  if (left === undefined || (left.metadata.finalizers ?? []).length === 0) return undefined;
+  visit.object = reader.wrote(left);
+  return heldByOthers(visit);
+}
+
+/** Without this the last words of the removal would stand for as long as somebody else's finalizer does. */
+function heldByOthers<K extends Reconciled>({ object }: Visit<K>): Outcome | undefined {
+  const others = object.metadata.finalizers ?? [];
+  if (others.length === 0) return undefined;
+  const message = `Nothing of ours is left; it waits for the finalizers of others: ${[...others].sort().join(', ')}.`;
+  return { kind: 'Waiting', reason: 'Terminating', message, retryAfterMs: OTHERS_RETRY_MS };
 }
 
 function noted<K extends Reconciled>(options: ReconcilerOptions<K>, visit: Visit<K>, error: unknown): Outcome {

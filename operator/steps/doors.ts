@@ -36,8 +36,9 @@ export async function throughSecrets<T>(call: () => Promise<T>): Promise<T> {
     return await call();
   } catch (error) {
     if (!(error instanceof SecretsError) || error.code === 'cas_mismatch') throw error;
-    const message =
-      error.code === 'unavailable' ? 'The secret store does not answer.' : 'The secret store refuses the operator.';
+    const sentence =
+      error.code === 'unavailable' ? 'The secret store does not answer' : 'The secret store refuses the operator';
+    const message = error.words === '' ? `${sentence}.` : `${sentence}: ${error.words}.`;
     throw new Transient('SecretsUnavailable', message, { cause: error });
   }
 }
