@@ -10,7 +10,7 @@ interface Setting {
   fallbackDoc?: string;
 }
 
-/** `docs/settings.md`: every setting of `config/settings.ts`, in its order. */
+/** `docs/settings.md`: every setting of `config/settings-catalogue.ts`, in its order. */
 export function settingsFile(catalogue: Record<string, Setting> = CATALOGUE): string {
   const rows = Object.values(catalogue).map((setting) => [
     isSecret(setting) ? `${code(setting.env)} or ${code(`${setting.env}_FILE`)}` : code(setting.env),
@@ -18,7 +18,7 @@ export function settingsFile(catalogue: Record<string, Setting> = CATALOGUE): st
     preset(setting),
     `${setting.doc}${form(setting)}`,
   ]);
-  return `${GENERATED('config/settings.ts')}
+  return `${GENERATED('config/settings-catalogue.ts')}
 # Settings
 
 Processes read their settings from the environment and check them at start: all problems are listed at once, then the process exits with 1. A secret can be given as \`X_FILE\`, the path of a file that holds it; the file is read again when it changes.
