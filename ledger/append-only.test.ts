@@ -56,7 +56,7 @@ test('the writer role cannot call the helpers that book without asking', async (
 });
 
 test('not even the owner changes what is booked', async () => {
-  for (const table of ['transactions', 'entries', 'receipt_lines']) {
+  for (const table of ['transactions', 'entries', 'receipt_lines', 'chain']) {
     for (const statement of [`delete from ${table}`, `truncate ${table} cascade`]) {
       const run = () =>
         book.database.admin.begin(async (tx) => {

@@ -20,6 +20,21 @@ const tamperings = [
   },
   { what: "update holds set state = 'voided', ended_at = now()", says: /hold_1 is voided and should reserve 0/ },
   { what: 'update receipts set amount = 9', says: /receipt_1 charges 9; its lines say 10, its entries 10/ },
+  // What no sum can show: who was charged, when, for which reason, and two entries that trade places.
+  {
+    what: "update transactions set at = at + interval '1 second' where id = 2",
+    says: /link_2 is not what transaction_2/,
+  },
+  { what: "update transactions set operation = 'x' where id = 2", says: /link_2 .*entry_3 to entry_4 of acme\.main/ },
+  { what: "update transactions set reason = 'x' where id = 3", says: /link_3 is not what transaction_3/ },
+  {
+    what: 'update entries set amount = -amount where transaction_id = 2',
+    says: /link_2 is not what transaction_2 to transaction_2 say \(entry_3 to entry_4 of acme\.main\)/,
+  },
+  { what: "update chain set digest = sha256('x') where link = 2", says: /link_3 is not what transaction_3/ },
+  { what: 'delete from chain where link = 2', says: /link_3 follows link_1/ },
+  { what: 'delete from chain where link = 3', says: /transaction_3 is in no link/ },
+  { what: "insert into chain values (4, '{[2,3)}', sha256('x'))", says: /name 3 transactions, 1 of them twice/ },
   { what: 'update entries set account_id = 999 where id = 3', says: /entry_3 of transaction_2 names account 999/ },
   { what: 'update entries set grant_id = 999 where id = 3', says: /entry_3 of transaction_2 .* grant_999/ },
   { what: 'update transactions set hold_id = 999 where id = 3', says: /transaction_3 names .* not there/ },

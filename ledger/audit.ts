@@ -1,4 +1,5 @@
 import type { TransactionSql } from 'postgres';
+import { checkChain } from './audit-chain.ts';
 import { checkSettlements } from './audit-settlements.ts';
 import { type LedgerSql, withDatabase } from './database.ts';
 import type { AuditReply } from './wire.ts';
@@ -18,7 +19,7 @@ interface Finding {
 /**
  * Recomputes every sum of the book in one snapshot and compares: transactions and the whole book sum to zero,
  * wallets and grants hold what their entries say, holds reserve what their grants say, receipts charge what
- * their lines and entries say. Reads only.
+ * their lines and entries say, and every link of the hash chain what its transactions say. Reads only.
  *
  * @param onProgress called with the number of entries checked so far
  * @returns problems that name wallet and account, grant, hold, receipt, or transaction and entries
@@ -34,9 +35,12 @@ export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number
         problems.push(...(await check(tx)));
       }
       problems.push(...(await checkSettlements(tx, MAX_PROBLEMS)));
+      const { chain, problems: broken } = await checkChain(tx);
+      problems.push(...broken);
       return {
         ok: problems.length === 0,
         checkedEntries,
+        chain,
         problems: problems.slice(0, MAX_PROBLEMS).map(({ problem }) => problem),
       };
     }),

@@ -126,4 +126,8 @@ test('metrics show holds, their age, refusals, requests and the inbox', async ()
   assert.is(value('gsv_ledger_request_seconds_count', 'route="/v1/holds"', 'status="402"', 'method="POST"'), 1);
   assert.is(value('gsv_ledger_inbox_items', 'state="deferred"'), 1);
   assert.is(value('gsv_ledger_inbox_items', 'state="pending"'), 0);
+  assert.is(value('gsv_ledger_unbalanced_transactions'), 0);
+  const { chain } = await ledger.client.audit();
+  assert.is(value('gsv_ledger_chain_links'), chain.links);
+  assert.is(value('gsv_ledger_chain_head'), Number.parseInt(chain.head.slice(0, 12), 16));
 });

@@ -10,6 +10,9 @@ const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 
 /** Operations of one batch; 256 is the most. */
 const SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
+/** Transactions that a scrape sums: some milliseconds of work. */
+const NEWEST = 5_000;
+
 export interface LedgerMetrics {
   answered(method: string, route: string, status: number, seconds: number): void;
   /** Counts the `code` of a problem document. */
@@ -125,6 +128,7 @@ function registerBook(options: {
       });
     },
   });
+  registerProof(options);
   new Gauge({
     name: 'gsv_ledger_inbox_items',
     help: 'Inbox items by state, finished ones left out.',
@@ -136,6 +140,53 @@ function registerBook(options: {
       });
     },
   });
+}
+
+/** What shows from outside that the book is in order. */
+function registerProof({ registry, sql, log }: { registry: Registry; sql: LedgerSql; log: Logger }): void {
+  const registers = [registry];
+  new Gauge({
+    name: 'gsv_ledger_unbalanced_transactions',
+    help: 'Transactions that do not sum to zero, among the newest 5,000; the audit looks at all.',
+    registers,
+    async collect() {
+      await unlessAway(log, async () => {
+        const [row] = await withDatabase(
+          () => sql<{ unbalanced: number }[]>`
+            select count(*)::integer as unbalanced from (
+              select from gsv_ledger.entries
+                where transaction_id > (select max(id) - ${NEWEST} from gsv_ledger.transactions)
+                group by transaction_id having sum(amount) <> 0) t`,
+        );
+        this.set(row?.unbalanced ?? 0);
+      });
+    },
+  });
+  new Gauge({
+    name: 'gsv_ledger_chain_links',
+    help: 'Links of the hash chain; it never falls.',
+    registers,
+    async collect() {
+      await unlessAway(log, async () => this.set((await lastLink(sql))?.links ?? 0));
+    },
+  });
+  new Gauge({
+    name: 'gsv_ledger_chain_head',
+    help: 'The first 48 bits of the last digest of the hash chain: a witness outside of the database.',
+    registers,
+    async collect() {
+      await unlessAway(log, async () => this.set(Number.parseInt((await lastLink(sql))?.start ?? '0', 16)));
+    },
+  });
+}
+
+async function lastLink(sql: LedgerSql): Promise<{ links: number; start: string } | undefined> {
+  const [row] = await withDatabase(
+    () => sql<{ links: number; start: string }[]>`
+      select link::float8 as links, encode(substring(digest for 6), 'hex') as start
+        from gsv_ledger.chain order by link desc limit 1`,
+  );
+  return row;
 }
 
 /** A scrape during a database outage must still show the rest. */

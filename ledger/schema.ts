@@ -1,4 +1,15 @@
-import { bigint, boolean, date, integer, jsonb, pgSchema, smallint, text, timestamp } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  customType,
+  date,
+  integer,
+  jsonb,
+  pgSchema,
+  smallint,
+  text,
+  timestamp,
+} from 'drizzle-orm/pg-core';
 
 /**
  * The tables as the queries see them. The numbered SQL files are the truth; `schema.test.ts` compares every
@@ -189,6 +200,15 @@ export const consumers = ledger.table('consumers', {
 export const firstReceipts = ledger.table('first_receipts', {
   instanceUid: text('instance_uid').notNull(),
   receiptId: reference('receipt_id').notNull(),
+});
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+const int8multirange = customType<{ data: string }>({ dataType: () => 'int8multirange' });
+
+export const chain = ledger.table('chain', {
+  link: reference('link').notNull(),
+  transactions: int8multirange('transactions').notNull(),
+  digest: bytea('digest').notNull(),
 });
 
 export const fencing = ledger.table('fencing', {

@@ -368,9 +368,17 @@ export interface InboxItem extends InboxEntry {
   leaseExpiresAt: string;
 }
 
+/** The last link of the book's hash chain. Kept elsewhere, it proves later that nothing before it was changed. */
+export interface ChainHead {
+  links: number;
+  /** sha256, hexadecimal; empty without a link. */
+  head: string;
+}
+
 export interface AuditReply {
   ok: boolean;
   checkedEntries: number;
+  chain: ChainHead;
   problems: string[];
 }
 

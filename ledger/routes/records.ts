@@ -70,7 +70,12 @@ export function recordEndpoints({ queries, audit }: LedgerParts): Endpoint[] {
       summary: 'Recompute every sum of the book',
       body: object({}),
       replies: {
-        200: reply({ ok: boolean, checkedEntries: integer(0), problems: list(text(1_024), 1_000) }),
+        200: reply({
+          ok: boolean,
+          checkedEntries: integer(0),
+          chain: reply({ links: integer(0), head: { type: 'string', pattern: '^([0-9a-f]{64})?$' } }),
+          problems: list(text(1_024), 1_000),
+        }),
       },
       handle: async () => ({ status: 200, body: { ...(await audit()) } }),
     },
