@@ -99,10 +99,15 @@ function noteBalance(visit: WalletVisit, { available, held, debt }: LedgerWallet
   };
   if (old === undefined) visit.status.balance = next;
   else if (!sameAmounts(old, next)) {
-    const waitMs = Date.parse(old.observedTime) + SNAPSHOT_MS - visit.nowMs;
+    // The first money is what somebody waits to see.
+    const waitMs = isEmpty(old) ? 0 : Date.parse(old.observedTime) + SNAPSHOT_MS - visit.nowMs;
     if (waitMs <= 0) visit.status.balance = next;
     else visit.againAfterMs = waitMs;
   }
+}
+
+function isEmpty({ availableMicrocredits, heldMicrocredits, debtMicrocredits }: Balance): boolean {
+  return availableMicrocredits === 0 && heldMicrocredits === 0 && debtMicrocredits === 0;
 }
 
 function sameAmounts(a: Balance, b: Balance): boolean {
@@ -120,6 +125,7 @@ async function closeWallet(visit: WalletVisit, { ledger }: Ports): Promise<void>
   try {
     const present = await throughLedger(() => ledger.getWallet(name));
     if (present.ownerUid !== uid || present.state === 'closed') return;
+    noteBalance(visit, present);
     await throughLedger(() => ledger.closeWallet(name, { forfeit: false }, `close:${uid}`));
   } catch (error) {
     if (isLedgerRefusal(error, 'wallet_not_found', 'wallet_closed')) return;
