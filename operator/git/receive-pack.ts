@@ -1,5 +1,6 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { GitError } from './errors.ts';
 import type { GitProgram } from './program.ts';
 import { remoteFailure } from './words.ts';
@@ -11,6 +12,8 @@ const NEEDED = ['report-status', 'side-band-64k'] as const;
 /** Bands of side-band-64k: the report, words for a person, the words of a fatal error. */
 const REPORT = 1;
 const WORDS = 2;
+/** For the last words of one that was ended; a process of its own may hold its pipes longer. Milliseconds. */
+const LAST_WORDS_MS = 2_000;
 /** What is kept of the words of hooks. Bytes. */
 const MAX_WORDS = 16_384;
 
@@ -85,6 +88,8 @@ export class ReceivePack {
   end(): void {
     clearTimeout(this.#timer);
     if (!this.#child.stdin.writableEnded) this.#child.stdin.end('0000');
+    // What is left unread would keep its pipe open for ever.
+    void this.#advertised.catch(() => undefined).then(() => this.#packets.drain());
   }
 
   async #readRefs(): Promise<Map<string, string>> {
@@ -130,7 +135,8 @@ export class ReceivePack {
   async #failure(what: string, error: unknown): Promise<GitError> {
     this.end();
     this.#child.kill();
-    await this.#closed;
+    this.#child.stdout.destroy(); // Nobody reads it any more, and unread it would never close.
+    await Promise.race([this.#closed, delay(LAST_WORDS_MS, undefined, { ref: false })]);
     if (error instanceof GitError) return error;
     return remoteFailure(what, { stderr: `${this.#stderr}\n${(error as Error).message}`, late: this.#late });
   }
@@ -155,6 +161,15 @@ class Packets {
     if (length === 0) return undefined;
     if (!(length >= HEAD_BYTES)) throw new Error('the remote does not speak the protocol of git');
     return this.#take(length - HEAD_BYTES);
+  }
+
+  /** Reads to the end, for nobody. */
+  async drain(): Promise<void> {
+    try {
+      while (!(await this.#chunks.next()).done);
+    } catch {
+      // The end, too.
+    }
   }
 
   async #take(bytes: number): Promise<Buffer> {

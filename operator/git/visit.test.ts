@@ -1,6 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { GitRemote } from '../../hack/testing/git-remote.ts';
 import type { GitError } from './errors.ts';
@@ -61,6 +62,28 @@ test('what the branch never got is packed anew, and arrives whole although the r
   assert.equal(await remote.files(), ['a/x', 'b/x']);
 });
 
+/** The end of the answer comes late, after the verdict was read. */
+const LATE_END = 'case "$1" in receive-pack) git "$@"; sleep 0.2; printf 0000; exit;; esac';
+const LOOKS = 100;
+const LOOK_MS = 50;
+
+test('what the remote says after its verdict is read, so that no conversation stays open', async () => {
+  await using remote = await GitRemote.create();
+  const { program, used } = await spy(remote, LATE_END);
+  const writer = await remote.writer('writer', { program });
+  await writer.commit(change('a'));
+  const pipes = () => process.getActiveResourcesInfo().filter((name) => name === 'PipeWrap').length;
+  const few = async (limit: number): Promise<boolean> => {
+    for (let look = 0; look < LOOKS && pipes() > limit; look += 1) await delay(LOOK_MS);
+    return pipes() <= limit;
+  };
+  await delay(LOOK_MS * 10);
+  const before = pipes();
+  for (const name of ['b', 'c', 'd', 'e']) await writer.commit(change(name));
+  assert.ok((await used()).length >= 5, 'there were conversations');
+  assert.ok(await few(before), `${pipes()} pipes are open, ${before} were before`);
+});
+
 for (const { times, code } of [
   { times: 1, code: undefined },
   { times: 9, code: 'local_failed' },
@@ -69,7 +92,7 @@ for (const { times, code } of [
     await using remote = await GitRemote.create();
     const left = join(remote.folder, 'left');
     const breaks = `n=$(cat ${left} 2>/dev/null || echo 0); if [ "$n" -gt 0 ]; then echo $((n-1)) >${left}; printf PACK; echo "no memory" >&2; exit 3; fi`;
-    const { program } = await spy(remote, `case "$*" in *pack-objects*) ${breaks};; esac`);
+    const { program } = await spy(remote, `case "$*" in *pack-objects*) ${breaks};; esac; ${LATE_END}`);
     const writer = await remote.writer('writer', { program });
     await writer.commit(change('a'));
     await remote.foreign({ theirs: 't' });
