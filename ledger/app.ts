@@ -12,7 +12,7 @@ import { orderEndpoints } from './routes/orders.ts';
 import type { LedgerParts } from './routes/parts.ts';
 import { recordEndpoints } from './routes/records.ts';
 import { endpoint, SECURITY_SCHEME } from './routes/route.ts';
-import { statementEndpoints } from './routes/statements.ts';
+import { orderStatementEndpoints, statementEndpoints } from './routes/statements.ts';
 import { walletEndpoints } from './routes/wallets.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -50,6 +50,7 @@ export async function createLedgerApp(options: LedgerAppOptions): Promise<Fastif
     batchEndpoints,
     recordEndpoints,
     statementEndpoints,
+    orderStatementEndpoints,
     eventEndpoints,
     inboxEndpoints,
     healthEndpoints,

@@ -25,17 +25,16 @@ import type {
   LedgerEvent,
   Page,
   Receipt,
-  SettleBody,
-  Settlement,
-  Statement,
   VoidReply,
   Wallet,
   WalletBody,
   WalletName,
 } from './wire.ts';
+import type { OrderStatement, SettleBody, Settlement, Statement } from './wire-finance.ts';
 
 export { type LedgerClientOptions, LedgerError } from './transport.ts';
 export type * from './wire.ts';
+export type * from './wire-finance.ts';
 
 /** An audit walks every entry. */
 const AUDIT_TIMEOUT_MS = 600_000;
@@ -175,6 +174,13 @@ export class LedgerClient {
     query: { from?: string; to?: string; cursor?: string; limit?: number } = {},
   ): Promise<Statement> {
     return this.#body({ method: 'GET', path: `/v1/wallets/${part(wallet)}/statement${search(query)}` });
+  }
+
+  /** Orders whose first unit was recorded in `[from, to)`, oldest first; `totals` are of the whole period. */
+  orders(
+    query: { shop?: string; from?: string; to?: string; cursor?: string; limit?: number } = {},
+  ): Promise<OrderStatement> {
+    return this.#body({ method: 'GET', path: `/v1/orders${search(query)}` });
   }
 
   receipt(id: string): Promise<Receipt> {

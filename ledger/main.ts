@@ -9,6 +9,7 @@ import { Inbox } from './inbox.ts';
 import { createMetrics } from './metrics.ts';
 import { migrate } from './migrate.ts';
 import { LedgerOperations } from './operations.ts';
+import { OrderStatements } from './order-statements.ts';
 import { LedgerQueries } from './queries.ts';
 import { Statements } from './statements.ts';
 import { startRetention, startSweeper } from './sweeper.ts';
@@ -99,6 +100,7 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
         operations,
         queries: new LedgerQueries(book.sql, { now }),
         statements: new Statements(book.sql, { now }),
+        orderStatements: new OrderStatements(book.sql),
         inbox,
         audit: () => audit(book.sql),
         ready,

@@ -11,9 +11,9 @@ import type {
   FulfilmentBody,
   GrantBody,
   HoldBody,
-  SettleBody,
   WalletBody,
 } from './wire.ts';
+import type { SettleBody } from './wire-finance.ts';
 
 /** Fields that describe a call without being part of what it does; a retry may change them. */
 const NOT_HASHED = new Set(['context', 'source', 'reason', 'resultRef', 'ttlSeconds']);

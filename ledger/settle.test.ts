@@ -3,7 +3,8 @@ import { after, before, test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { type Book, expectProblem, expectStatus, line, openBook } from '../hack/testing/book.ts';
 import { audit } from './audit.ts';
-import type { GrantBody, Settlement, WalletBody } from './wire.ts';
+import type { GrantBody, WalletBody } from './wire.ts';
+import type { Settlement } from './wire-finance.ts';
 
 const SHOP = 'https://shop.example/graphql/';
 

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { ALL_SCOPES_TOKEN, startTestLedger, type TestLedger } from '../hack/testing/ledger.ts';
 import { toCsv } from './csv.ts';
-import type { StatementItem } from './wire.ts';
+import type { StatementItem } from './wire-finance.ts';
 
 const SHOP = 'https://shop.example/';
 const DAY = 86_400;

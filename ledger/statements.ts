@@ -1,7 +1,7 @@
 import { type LedgerSql, withDatabase } from './database.ts';
 import type { OperationResult } from './operations.ts';
 import type { PageQuery } from './queries.ts';
-import type { Statement, StatementItem } from './wire.ts';
+import type { Statement, StatementItem } from './wire-finance.ts';
 
 /** Rows of one CSV; a longer statement is taken period by period. A row has some 300 bytes. */
 export const MAX_CSV_ROWS = 100_000;

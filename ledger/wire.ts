@@ -111,33 +111,6 @@ export interface Fulfilment {
   createdAt: string;
 }
 
-/** What the shop says about an order's money, in minor units of its currency; only the ratio counts. */
-export interface SettleBody {
-  charged: number;
-  total: number;
-  /** When that was so; a word older than the latest changes nothing. Absent: now, whatever was said. */
-  asOf?: string | undefined;
-}
-
-/** The latest word about an order, and what the settlement moved; amounts are microcredits of all its wallets. */
-export interface Settlement {
-  shop: string;
-  order: string;
-  charged: number;
-  total: number;
-  asOf: string;
-  /** What the fulfilments of the order granted. */
-  granted: number;
-  /** granted x charged / total, rounded up. */
-  kept: number;
-  takenBack: number;
-  /** Of `takenBack`: what had been spent, now owed. */
-  debt: number;
-  /** Of `takenBack`: what nobody pays, below the wallet's floor. */
-  writtenOff: number;
-  givenBack: number;
-}
-
 /** What a receipt must be able to name. Free-form: unknown members are kept and echoed. */
 export interface RunContext {
   /** `org/name`. */
@@ -270,41 +243,6 @@ export interface LedgerEvent {
   wallet: string;
   at: string;
   data: Record<string, unknown>;
-}
-
-/** One step of a wallet's money. Amounts are microcredits; `balance` is available plus held. */
-export interface StatementItem {
-  at: string;
-  transaction: string;
-  operation: string;
-  /** Signed: what came into, or left, available and held together. */
-  change: number;
-  /** Signed: by how much more is owed. */
-  debtChange: number;
-  /** After this step. */
-  balance: number;
-  debt: number;
-  hold?: string;
-  receipt?: string;
-  runId?: string;
-  instance?: string;
-  offering?: string;
-  project?: string;
-  shop?: string;
-  order?: string;
-  line?: string;
-  commit?: string;
-  contractDigest?: string;
-  traceId?: string;
-  reason?: string;
-}
-
-export interface Statement extends Page<StatementItem> {
-  wallet: string;
-  from?: string;
-  to?: string;
-  opening: { balance: number; debt: number };
-  closing: { balance: number; debt: number };
 }
 
 /** How far a reader of the events feed has come. */

@@ -111,7 +111,9 @@ async function send(url: string, method: string, path: string, options: RequestO
     ...(options.signal ? { signal: options.signal } : {}),
   });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) };
+  const json = response.headers.get('content-type')?.includes('json') === true;
+  const parsed = json ? JSON.parse(text) : text;
+  return { status: response.status, headers: response.headers, body: text === '' ? undefined : parsed };
 }
 
 interface OpenApi {

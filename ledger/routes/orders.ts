@@ -1,4 +1,4 @@
-import type { SettleBody } from '../wire.ts';
+import type { SettleBody } from '../wire-finance.ts';
 import { integer, object, reply, text, time } from './fields.ts';
 import type { LedgerParts } from './parts.ts';
 import { answer, type Endpoint } from './route.ts';

@@ -2,6 +2,7 @@ import type { ReadyCheck } from '../../config/ops.ts';
 import type { Inbox } from '../inbox.ts';
 import type { LedgerMetrics } from '../metrics.ts';
 import type { LedgerOperations } from '../operations.ts';
+import type { OrderStatements } from '../order-statements.ts';
 import type { LedgerQueries } from '../queries.ts';
 import type { Statements } from '../statements.ts';
 import type { AuditReply } from '../wire.ts';
@@ -11,6 +12,7 @@ export interface LedgerParts {
   operations: LedgerOperations;
   queries: LedgerQueries;
   statements: Statements;
+  orderStatements: OrderStatements;
   inbox: Inbox;
   audit: () => Promise<AuditReply>;
   ready: ReadyCheck;

@@ -1,6 +1,6 @@
 import { toCsv } from '../csv.ts';
 import type { Period } from '../statements.ts';
-import type { StatementItem } from '../wire.ts';
+import type { OrderStatement, OrderStatementItem, StatementItem } from '../wire-finance.ts';
 import { id, integer, nullable, reply, text, time, walletName } from './fields.ts';
 import type { LedgerParts } from './parts.ts';
 import { answer, type Endpoint, type EndpointCall, pageQuery } from './route.ts';
@@ -35,6 +35,66 @@ const periodQuery = { from: time, to: time };
 
 function periodOf(query: EndpointCall['query']): Period {
   return { from: query.from as string | undefined, to: query.to as string | undefined };
+}
+
+/** Columns of the orders' CSV. */
+const ORDER_COLUMNS = [
+  ...['shop', 'order', 'recordedAt', 'units', 'charged', 'total', 'asOf', 'granted', 'takenBack', 'kept', 'remaining'],
+] as const satisfies readonly (keyof OrderStatementItem)[];
+
+const sums = { granted: integer(0), takenBack: integer(0), kept: integer(0) };
+
+const order = reply(
+  {
+    ...{ shop: text(1_024), order: text(253), recordedAt: time, units: integer(1) },
+    ...{ charged: integer(0), total: integer(0), asOf: time, ...sums, remaining: integer(0) },
+  },
+  ['charged', 'total', 'asOf'],
+);
+
+const orderQuery = { shop: text(1_024), ...periodQuery };
+
+/** What the shop says is paid of each order, beside the credits that it brought. */
+export function orderStatementEndpoints({ orderStatements }: LedgerParts): Endpoint[] {
+  return [
+    {
+      method: 'GET',
+      path: '/v1/orders',
+      scope: 'read',
+      summary: 'Orders recorded in a period: what is paid of each and what of its credits stays',
+      query: { ...orderQuery, ...pageQuery },
+      replies: {
+        200: reply({
+          totals: reply({ orders: integer(0), ...sums }),
+          items: { type: 'array', items: order },
+          next: nullable(text(256)),
+        }),
+      },
+      handle: async ({ query }) =>
+        answer(
+          await orderStatements.page({
+            ...periodOf(query),
+            shop: query.shop as string | undefined,
+            cursor: query.cursor as string | undefined,
+            limit: Number(query.limit),
+          }),
+        ),
+    },
+    {
+      method: 'GET',
+      path: '/v1/orders.csv',
+      scope: 'read',
+      summary: 'The same for a whole period as CSV',
+      query: orderQuery,
+      produces: 'text/csv',
+      replies: { 200: { type: 'string' } },
+      handle: async ({ query }) => {
+        const shop = query.shop as string | undefined;
+        const { body } = answer(await orderStatements.whole({ ...periodOf(query), shop }));
+        return { status: 200, body: toCsv(ORDER_COLUMNS, (body as unknown as OrderStatement).items) };
+      },
+    },
+  ];
 }
 
 /** What happened to a wallet's money, for people and for spreadsheets. */
