@@ -23,15 +23,18 @@ const cluster = await testCluster({ controllers: false });
 const store = await KubernetesStore.open({ kubeConfig: cluster.kubeconfig });
 after(() => store.close());
 await store.create('Namespace', { metadata: { name: 'gsv-system' }, spec: {} });
-/** Every candidate writes its epoch here while it leads. */
+/** Every candidate writes its epoch here while it leads, and when it asked its guard. */
 const log = join(cluster.folder, 'writes');
 await writeFile(log, '');
 
+/** In the order in which the guards let the writes out. */
 const epochs = (): number[] =>
   readFileSync(log, 'utf8')
     .split('\n')
     .filter((line) => line !== '')
-    .map(Number);
+    .map((line) => line.split(' '))
+    .sort(([, a = '0'], [, b = '0']) => (BigInt(a) < BigInt(b) ? -1 : 1))
+    .map(([epoch]) => Number(epoch));
 
 class Holder {
   readonly name: string;

@@ -1,7 +1,8 @@
 /**
  * A candidate in a process of its own, to be killed and stopped by tests:
  * `node lease-holder.ts KUBECONFIG NAME LOG`. While it leads it appends its epoch to LOG, as fast as it
- * may. It ends when its term does.
+ * may, with the time of the machine's monotonic clock before the guard was asked: a process that is
+ * stopped after that has its write on the wire already. It ends when its term does.
  */
 import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -32,8 +33,9 @@ let state = '';
 while (leader.state !== 'deposed' && leader.state !== 'released') {
   if (leader.state === 'leading') {
     try {
+      const asked = process.hrtime.bigint();
       leader.assert();
-      appendFileSync(file, `${leader.epoch}\n`);
+      appendFileSync(file, `${leader.epoch} ${asked}\n`);
     } catch {
       break;
     }
