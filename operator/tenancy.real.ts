@@ -216,7 +216,7 @@ test('a tenant neither drops our finalizer nor breaks the glass; an administrato
     'held',
     '-n',
     'gsv-org-acme',
-    'store.gsv.dev/rotate-requested-at=x',
+    'store.gsv.dev/rotate-requested-at=2026-01-31T12:00:00Z',
   ];
   // A policy is enforced a moment after it was stored; a dry run changes nothing until then.
   for (let tries = 0; tries < 100; tries++)
@@ -233,6 +233,36 @@ test('a tenant neither drops our finalizer nor breaks the glass; an administrato
     'what stands is no offence',
   );
   assert.ok((await kubectl('--as', account('gsv-operator').user, ...drop)).ok, 'the operator lets go');
+});
+
+test('a request that is no time is refused at once, by name', async () => {
+  const ask = (annotation: string, value: string) =>
+    kubectl('annotate', '--overwrite', 'gsvi', 'asked', '-n', 'gsv-org-acme', `${annotation}=${value}`);
+  const file = join(folder, 'asked.yaml');
+  const spec = 'offeringRef: { name: o }, plan: p, projectRef: { name: default }, walletRef: { name: main }';
+  const metadata = '{ name: asked, namespace: gsv-org-acme }';
+  await writeFile(
+    file,
+    `apiVersion: store.gsv.dev/v1alpha1\nkind: Instance\nmetadata: ${metadata}\nspec: { ${spec} }\n`,
+  );
+  assert.ok((await kubectl('create', '-f', file)).ok);
+  for (const annotation of ['store.gsv.dev/rotate-requested-at', 'store.gsv.dev/upgrade-requested-at']) {
+    for (const value of ['now', '2026-01-31', '2026-13-01T00:00:00Z', '']) {
+      const { ok, text } = await kubectl(
+        'annotate',
+        '--overwrite',
+        'gsvi',
+        'asked',
+        '-n',
+        'gsv-org-acme',
+        `${annotation}=${value}`,
+        '--dry-run=server',
+      );
+      assert.not.ok(ok, `${annotation}=${value}`);
+      assert.ok(text.includes(`${annotation} is a time like 2026-01-31T12:00:00Z`), text);
+    }
+    assert.ok((await ask(annotation, '2026-01-31T12:00:00.5+01:00')).ok);
+  }
 });
 
 const account = (name: string): Caller => ({
