@@ -301,18 +301,28 @@ export const CATALOGUE = {
   runtimeKey: { env: 'GSV_RUNTIME_KEY', used: ['runner', 'quickstart'], doc: 'Its API key.', parse: secret },
   artifactsUrl: {
     env: 'GSV_ARTIFACTS_URL',
-    used: ['operator', 'runner'],
+    used: ['ledger', 'operator', 'runner'],
     doc: 'Artifact store: `file:///folder` or `s3://bucket/prefix`.',
     parse: url,
   },
   s3Endpoint: {
     env: 'GSV_S3_ENDPOINT',
-    used: ['operator', 'runner'],
+    used: ['ledger', 'operator', 'runner'],
     doc: 'Base URL of an S3-compatible service; absent = AWS.',
     parse: url,
   },
-  s3AccessKey: { env: 'GSV_S3_ACCESS_KEY', used: ['operator', 'runner'], doc: 'Its access key.', parse: secret },
-  s3SecretKey: { env: 'GSV_S3_SECRET_KEY', used: ['operator', 'runner'], doc: 'Its secret key.', parse: secret },
+  s3AccessKey: {
+    env: 'GSV_S3_ACCESS_KEY',
+    used: ['ledger', 'operator', 'runner'],
+    doc: 'Its access key.',
+    parse: secret,
+  },
+  s3SecretKey: {
+    env: 'GSV_S3_SECRET_KEY',
+    used: ['ledger', 'operator', 'runner'],
+    doc: 'Its secret key.',
+    parse: secret,
+  },
   saleorShops: {
     env: 'GSV_SALEOR_SHOPS',
     used: ['gateway'],

@@ -1,7 +1,9 @@
+import { blobStoreOf } from '../config/artifacts.ts';
 import { createLogger, type Logger } from '../config/log.ts';
 import { createRegistry, startOps } from '../config/ops.ts';
 import { loadSettings, type Settings, SettingsError } from '../config/settings.ts';
 import { createLedgerApp } from './app.ts';
+import { archiveMonth } from './archive.ts';
 import { audit } from './audit.ts';
 import { type LedgerSql, openDatabase } from './database.ts';
 import { startEmbeddedPostgres } from './embedded.ts';
@@ -212,8 +214,26 @@ async function auditOnce(): Promise<void> {
   }
 }
 
+async function archiveOnce(): Promise<void> {
+  const settings = loadSettings(
+    ['dataDir', 'logLevel', 'ledgerDatabaseUrl', 'artifactsUrl', 's3Endpoint', 's3AccessKey', 's3SecretKey'],
+    ['artifactsUrl'],
+  );
+  const blobs = blobStoreOf(settings);
+  const log = createLogger({ part: 'ledger-archive', level: settings.logLevel });
+  const book = await openBook({ dataDir: settings.dataDir, databaseUrl: settings.ledgerDatabaseUrl, log });
+  try {
+    const manifest = await archiveMonth(process.argv[3] ?? '', { sql: book.sql, blobs, now: () => new Date() });
+    process.stdout.write(`${JSON.stringify(manifest)}\n`);
+  } finally {
+    await book.close();
+  }
+}
+
+const COMMANDS: Record<string, () => Promise<void>> = { audit: auditOnce, archive: archiveOnce };
+
 if (import.meta.main) {
-  const run = process.argv[2] === 'audit' ? auditOnce : serve;
+  const run = COMMANDS[process.argv[2] ?? ''] ?? serve;
   await run().catch((error: unknown) => {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;
