@@ -78,3 +78,31 @@ test('a book of an earlier release is chained by the migration', async () => {
     await book.close();
   }
 });
+
+test('a link reads its own transactions, however many the book has', async () => {
+  const book = await openBook();
+  try {
+    await book.wallet('a', 1_000);
+    const { admin } = book.database;
+    await admin`alter table gsv_ledger.entries disable trigger chained`;
+    await admin`with made as (
+        insert into gsv_ledger.transactions (wallet_id, operation, at)
+          select 1, 'debit', now() from generate_series(1, 60000) returning id
+      )
+      insert into gsv_ledger.entries (transaction_id, account_id, amount)
+        select m.id, 1 + n, 1 - 2 * n from made m, generate_series(0, 1) n`;
+    // Statistics that make reading everything look cheap.
+    await admin`analyze`;
+    const read = await admin.begin(async (tx) => {
+      await tx`select gsv_ledger.chain_digest('', '{[2,4)}')`;
+      const [row] = await tx<{ read: number }[]>`
+        select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::integer as read from pg_stat_xact_user_tables
+          where schemaname = 'gsv_ledger' and relname in ('transactions', 'entries')`;
+      return row?.read;
+    });
+    // Two transactions of two entries each.
+    assert.is(read, 6);
+  } finally {
+    await book.database.close();
+  }
+});

@@ -45,7 +45,8 @@ function brokenLinks(tx: Sql, from: number): PromiseLike<Finding[]> {
           lower(b.transactions), upper(b.transactions) - 1, e.first, e.last, coalesce(e.wallets, 'no wallet')) end as problem
       from broken b, lateral (
         select min(x.id) as first, max(x.id) as last, string_agg(distinct w.name, ', ') as wallets
-          from unnest(b.transactions) r join transactions t on t.id >= lower(r) and t.id < upper(r)
+          from unnest(b.transactions) r
+            cross join lateral (select * from transactions where id >= lower(r) and id < upper(r) offset 0) t
             left join entries x on x.transaction_id = t.id left join wallets w on w.id = t.wallet_id) e
       order by b.link limit ${MAX_FINDINGS}`;
 }
