@@ -8,13 +8,30 @@ import { startTestLedger, type TestLedger } from '../hack/testing/ledger.ts';
 
 let ledger: TestLedger;
 let opsPort = 0;
-beforeEach(async () => {
+/** 0 is "off" for an ops port, so one is looked for; somebody else may be faster to take it. */
+const PORT_TRIES = 5;
+
+async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
-  opsPort = (probe.address() as AddressInfo).port;
+  const { port } = probe.address() as AddressInfo;
   probe.close();
   await once(probe, 'close');
-  ledger = await startTestLedger({ opsPort });
+  return port;
+}
+
+async function start(tries = PORT_TRIES): Promise<TestLedger> {
+  opsPort = await freePort();
+  try {
+    return await startTestLedger({ opsPort });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || tries <= 1) throw error;
+    return start(tries - 1);
+  }
+}
+
+beforeEach(async () => {
+  ledger = await start();
   await ledger.client.putWallet('acme.main', { ownerUid: 'u', thresholds: [100] });
   await ledger.client.grant('acme.main', { amount: 1_000, kind: 'purchased' }, 'g');
 });

@@ -61,6 +61,10 @@ export async function startTestLedger(
     tokens: options.tokens ?? singleToken(Secret.of(ALL_SCOPES_TOKEN), log),
     log,
     now,
+  }).catch(async (error: unknown) => {
+    // Or the server of all databases would wait for this one.
+    await database.close();
+    throw error;
   });
   const client = new LedgerClient({ url: ledger.url, token: () => ALL_SCOPES_TOKEN });
   const check = await replyCheck(ledger.url);
