@@ -98,6 +98,9 @@ function checkReferences(tx: Sql): PromiseLike<Finding[]> {
       from holds h left join wallets w on w.id = h.wallet_id left join receipts r on r.id = h.receipt_id
       where w.id is null or (h.receipt_id is not null and r.id is null)
     union all
+    select format('hold_%s names receipt_%s, its receipt is receipt_%s', h.id, coalesce(h.receipt_id, 0), r.id)
+      from receipts r join holds h on h.id = r.hold_id where h.receipt_id is distinct from r.id
+    union all
     select format('hold_%s reserves of grant_%s, one of which is not there', k.hold_id, k.grant_id)
       from hold_grants k left join holds h on h.id = k.hold_id left join grants g on g.id = k.grant_id
       where h.id is null or g.id is null

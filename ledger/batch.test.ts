@@ -276,3 +276,14 @@ test('what a batch leaves alone happens all the same: due expiries, caps, overru
   assert.equal([late.status, late.body.code], [409, 'already_expired']);
   assert.equal([reports.length, reports[0]?.left], [1, 3]);
 });
+
+test('a void keeps the receipt of what the hold was charged before', async () => {
+  await book.wallet('part', 100);
+  const hold = await book.hold('part', 50);
+  const { operations, reports } = observed(book);
+  const part = expectStatus(200, await operations.capture(hold, { lines: [line(10)], final: false }, book.key()));
+  assert.is(expectStatus(200, await operations.voidHold(hold, {}, book.key())).released, 40);
+  assert.equal([reports.length, reports[0]?.left], [1, 0]);
+  const ended = expectStatus(200, await book.queries.hold(hold));
+  assert.equal([ended.state, ended.receipt], ['voided', part.receipt]);
+});

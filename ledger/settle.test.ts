@@ -295,3 +295,31 @@ for (const [what, says] of TAMPERED) {
     }
   });
 }
+
+test('an order of many wallets waits for the last of them before it holds the chain', async () => {
+  const bought = await newOrder();
+  await fulfil(bought, 10);
+  const wallets = [bought.wallet];
+  for (let n = 1; n <= 14; n += 1) {
+    const wallet = `${bought.wallet}-${n}`;
+    await book.wallet(wallet, 0);
+    await fulfil({ ...bought, wallet }, 10, n);
+    wallets.push(wallet);
+  }
+  const { admin } = book.database;
+  let settled: Promise<Settlement> | undefined;
+  const free = await admin.begin(async (tx) => {
+    await tx`select from gsv_ledger.wallets where name = ${String(wallets.at(-1))} for update`;
+    settled = settle(bought, 0, 100);
+    for (let waits = false; !waits; ) {
+      const [row] = await tx<{ waits: boolean }[]>`
+        select exists (select from pg_locks where not granted and locktype in ('transactionid', 'tuple')) as waits`;
+      waits = row?.waits ?? false;
+    }
+    // Who has the wallet would wait here for the settlement, which waits for the wallet.
+    const [row] = await tx<{ free: boolean }[]>`select pg_try_advisory_xact_lock(hashtext('gsv_ledger.chain')) as free`;
+    return row?.free;
+  });
+  assert.is((await settled)?.takenBack, 150);
+  assert.is(free, true);
+});
