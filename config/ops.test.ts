@@ -1,21 +1,12 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { Counter } from 'prom-client';
 import * as assert from 'uvu/assert';
+import { freePort } from '../hack/cluster/starting.ts';
 import { createLogger } from './log.ts';
 import { createRegistry, type ReadyCheck, readiness, startOps } from './ops.ts';
 
 const lines: string[] = [];
 const log = createLogger({ part: 'test', destination: { write: (line: string) => void lines.push(line) } });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test('an ops server answers livez, readyz and metrics, and stops', async () => {
   const registry = createRegistry('test');

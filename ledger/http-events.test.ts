@@ -1,24 +1,13 @@
 /** The events feed as a long poll. */
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import * as assert from 'uvu/assert';
+import { freePort } from '../hack/cluster/starting.ts';
 import { startTestLedger, type TestLedger } from '../hack/testing/ledger.ts';
 
 let ledger: TestLedger;
 let opsPort = 0;
 /** 0 is "off" for an ops port, so one is looked for; somebody else may be faster to take it. */
 const PORT_TRIES = 5;
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
 
 async function start(tries = PORT_TRIES): Promise<TestLedger> {
   opsPort = await freePort();

@@ -3,11 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { freePort } from '../cluster/starting.ts';
 
 /** The release whose behaviour `contract.suite.ts` was written against. `lfx-openai` would upgrade it. */
 export const LFX_VERSION = '1.13.0';
@@ -136,15 +136,6 @@ export async function startLfx(lfx: LfxInstallation): Promise<LfxRuntime> {
 /** Nothing of the caller's own environment reaches the runtime but what a program needs to start. */
 function environment(home: string): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH, LANG: 'C.UTF-8', HOME: home, DO_NOT_TRACK: 'true', PYTHONUNBUFFERED: '1' };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 async function ready(child: ChildProcess, url: string, key: string): Promise<void> {

@@ -3,11 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildFromModules, type Recipe } from '../cluster/build.ts';
+import { freePort } from '../cluster/starting.ts';
 import type { Progress } from '../cluster/versions.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -85,12 +85,4 @@ async function untilReady(child: ChildProcess, endpoint: string): Promise<void> 
     if (answers) return;
     await delay(POLL_MS);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
 }

@@ -1,10 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
+import { freePort } from '../cluster/starting.ts';
 import { startProcess } from './process.ts';
 
 const POLL_MS = 50;
@@ -61,12 +61,4 @@ function configOf(server: string): Record<string, unknown> {
     contexts: [{ name, context: { cluster: name, user: name } }],
     'current-context': name,
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
 }
