@@ -255,7 +255,8 @@ export class LedgerOperations {
               ${target}, ${JSON.stringify(body)}::text::jsonb, ${call.key}, ${hash}, ${this.#now()}, ${call.epoch ?? null})`,
         );
         const row = rows[0];
-        if (row === undefined) throw new Error(`gsv_ledger.${operation} answered nothing`);
+        // Every function answers a row. After a cut connection the driver may lose one; the outcome is then unknown.
+        if (row === undefined) throw new DatabaseUnavailable(new Error(`gsv_ledger.${operation} answered nothing`));
         return { status: row.status, body: row.body, replayed: row.replayed };
       } catch (error) {
         const state = (error as { code?: string }).code ?? '';
