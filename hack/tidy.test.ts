@@ -18,7 +18,7 @@ interface Rule {
 }
 
 const isTypeScript = (path: string): boolean => path.endsWith('.ts') && !path.includes('/generated/');
-const isTest = (path: string): boolean => /\.(test|real|suite)\.ts$/.test(path);
+const isTest = (path: string): boolean => /\.(test|real|soak|suite)\.ts$/.test(path);
 const isProduct = (path: string): boolean => isTypeScript(path) && !isTest(path) && !path.startsWith('hack/');
 
 function lines(text: string, pattern: RegExp): string[] {

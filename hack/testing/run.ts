@@ -3,7 +3,7 @@
  *
  *   node hack/testing/run.ts fast [path…]   every *.test.ts: needs only Node, npm and git
  *   node hack/testing/run.ts real [path…]   every *.real.ts: outside programs, fetched and cached
- *   node hack/testing/run.ts soak path…     *.test.ts that were told by their variables to take long
+ *   node hack/testing/run.ts soak path…     *.soak.ts, and *.test.ts that were told by their variables to take long
  *
  * A file that cannot be loaded, a file without a test, a skipped or `todo` test: each counts as failed.
  */
@@ -82,8 +82,8 @@ function count(event: Outcome, ok: boolean): void {
 }
 
 function suites(kind: keyof typeof TIMEOUT_MS, wanted: string[]): string[] {
-  const suffix = kind === 'real' ? '.real.ts' : '.test.ts';
-  return FOLDERS.flatMap((folder) => globSync(`${folder}/**/*${suffix}`, { cwd: ROOT }))
+  const pattern = { fast: '*.test.ts', real: '*.real.ts', soak: '*.{test,soak}.ts' }[kind];
+  return FOLDERS.flatMap((folder) => globSync(`${folder}/**/${pattern}`, { cwd: ROOT }))
     .filter((file) => wanted.length === 0 || wanted.some((path) => file.startsWith(path)))
     .sort()
     .map((file) => join(ROOT, file));

@@ -3,7 +3,11 @@
  * version PostgreSQL is also stopped at once, as by a crash, and started again.
  *
  *   npm run soak:ledger                                      20 000 transfers and 20 crashes
- *   GSV_BANK_SEED=7 npm test -- ledger/bank-faults           what the callers of one seed do, as a failure names it
+ *   GSV_BANK_SEED=7 GSV_BANK_TRANSFERS=1000 GSV_BANK_RESTARTS=0 npm run soak:ledger
+ *                                                            what the callers of one seed do, as a failure names it
+ *
+ * Not among the fast suites: with postgres.js 3.4.9 a backend that ends on the first statement of a new connection
+ * leaves a rejection that nobody handles, which ends the process.
  */
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
