@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { arch, platform } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildFromModules, downloadModule, type Recipe } from '../cluster/build.ts';
+import { downloadModule, type Recipe } from '../cluster/build.ts';
+import { cachedProgram } from '../cluster/cached-program.ts';
 import type { Progress } from '../cluster/versions.ts';
 
 const MODULE = 'github.com/argoproj/argo-cd/v3';
@@ -22,7 +21,6 @@ const KUBERNETES_PARTS = [
 ];
 
 const SOURCE = join(import.meta.dirname, 'server/main.go');
-const CACHE = join(import.meta.dirname, '../../.cache/argocd');
 
 /** The `replace` lines of Argo CD's own `go.mod`, which a module that requires it must repeat. */
 const REQUIREMENTS = [
@@ -51,25 +49,12 @@ const RECIPE: Recipe = {
  *
  * @throws Error that says why there is none
  */
-export async function findArgoCd(progress: Progress): Promise<string> {
-  const folder = join(CACHE, `${ARGOCD_VERSION}-${fingerprint()}-${platform()}-${arch()}`);
-  const program = join(folder, 'argocd');
-  if (existsSync(program)) return program;
-  try {
-    return await buildFromModules('argocd', RECIPE, folder, progress);
-  } catch (cause) {
-    const why = (cause as Error).message;
-    throw new Error(`There is no Argo CD: the cache has none, and it cannot be built. ${why}`, { cause });
-  }
+export function findArgoCd(progress: Progress): Promise<string> {
+  return cachedProgram('argocd', 'Argo CD', RECIPE, progress);
 }
 
 /** The CRDs of that version, from its module. @throws Error when the module cannot be had */
 export async function argoCdDefinitions(): Promise<string[]> {
   const folder = join(await downloadModule(`${MODULE}@${ARGOCD_VERSION}`), 'manifests/crds');
   return ['application-crd.yaml', 'appproject-crd.yaml'].map((file) => readFileSync(join(folder, file), 'utf8'));
-}
-
-function fingerprint(): string {
-  const hash = createHash('sha256').update(readFileSync(SOURCE)).update(REQUIREMENTS.join('\n'));
-  return hash.digest('hex').slice(0, 8);
 }

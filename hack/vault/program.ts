@@ -1,14 +1,11 @@
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { arch, platform } from 'node:os';
 import { join } from 'node:path';
-import { buildFromModules, type Recipe } from '../cluster/build.ts';
+import type { Recipe } from '../cluster/build.ts';
+import { cachedProgram } from '../cluster/cached-program.ts';
 import type { Progress } from '../cluster/versions.ts';
 
 export const VAULT_VERSION = 'v1.21.4';
 
 const SOURCE = join(import.meta.dirname, 'server/main.go');
-const CACHE = join(import.meta.dirname, '../../.cache/vault');
 
 /**
  * Vault requires its SDK as v0.21.0 and replaces it by a folder that is not in the archive. The one it
@@ -39,20 +36,6 @@ const RECIPE: Recipe = {
  *
  * @throws Error that says why there is none
  */
-export async function findVault(progress: Progress): Promise<string> {
-  const folder = join(CACHE, `${VAULT_VERSION}-${fingerprint()}-${platform()}-${arch()}`);
-  const program = join(folder, 'vault');
-  if (existsSync(program)) return program;
-  try {
-    return await buildFromModules('vault', RECIPE, folder, progress);
-  } catch (cause) {
-    const why = (cause as Error).message;
-    throw new Error(`There is no Vault server: the cache has none, and it cannot be built. ${why}`, { cause });
-  }
-}
-
-/** What is built changes with our source and the versions, not with Vault's alone. */
-function fingerprint(): string {
-  const hash = createHash('sha256').update(readFileSync(SOURCE)).update(REQUIREMENTS.join('\n'));
-  return hash.digest('hex').slice(0, 8);
+export function findVault(progress: Progress): Promise<string> {
+  return cachedProgram('vault', 'Vault server', RECIPE, progress);
 }
