@@ -73,7 +73,7 @@ export const CATALOGUE = {
   ledgerDatabaseUrl: {
     env: 'GSV_LEDGER_DATABASE_URL',
     used: ['ledger'],
-    doc: 'PostgreSQL 15 or newer; absent = an embedded one in the data folder.',
+    doc: 'PostgreSQL 15 or newer; absent = an embedded one in the data folder; `sslmode=require` checks the certificate.',
     parse: url,
   },
   ledgerTokensFile: {

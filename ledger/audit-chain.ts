@@ -1,7 +1,7 @@
-import type { TransactionSql } from 'postgres';
+import type { TransactionSql } from './database.ts';
 import type { ChainHead } from './wire.ts';
 
-type Sql = TransactionSql<Record<string, never>>;
+type Sql = TransactionSql;
 
 /** Links that one statement recomputes: a full batch each makes half a million transactions. */
 const CHUNK = 2_000;

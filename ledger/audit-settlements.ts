@@ -1,13 +1,10 @@
-import type { TransactionSql } from 'postgres';
+import type { TransactionSql } from './database.ts';
 
 /**
  * Recomputes from the entries what settlements hold back of each grant, and that no wallet holds back other than
  * the share of an order that is not paid (less where finance had revoked by hand before).
  */
-export function checkSettlements(
-  tx: TransactionSql<Record<string, never>>,
-  limit: number,
-): PromiseLike<{ problem: string }[]> {
+export function checkSettlements(tx: TransactionSql, limit: number): PromiseLike<{ problem: string }[]> {
   return tx<{ problem: string }[]>`
     with booked as (
       select e.grant_id, coalesce(sum(e.amount) filter (where a.kind in ('revoked', 'clawed_back')), 0) as taken,

@@ -1,7 +1,6 @@
-import type { TransactionSql } from 'postgres';
 import { checkChain } from './audit-chain.ts';
 import { checkSettlements } from './audit-settlements.ts';
-import { type LedgerSql, withDatabase } from './database.ts';
+import { type LedgerSql, type TransactionSql, withDatabase } from './database.ts';
 import type { AuditReply } from './wire.ts';
 
 /** More findings than this say nothing new; the first ones name where to look. */
@@ -10,7 +9,7 @@ const MAX_PROBLEMS = 100;
 /** Transactions that one statement sums, so that progress can be told. */
 const CHUNK = 200_000;
 
-type Sql = TransactionSql<Record<string, never>>;
+type Sql = TransactionSql;
 
 interface Finding {
   problem: string;
@@ -26,8 +25,7 @@ interface Finding {
  */
 export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number) => void): Promise<AuditReply> {
   return await withDatabase(() =>
-    sql.begin('isolation level repeatable read read only', async (transaction) => {
-      const tx = transaction as unknown as Sql;
+    sql.begin('isolation level repeatable read read only', async (tx) => {
       // It reads everything, which may take longer than an operation may.
       await tx`set local statement_timeout = 0`;
       const { checkedEntries, problems } = await checkTransactions(tx, onProgress);

@@ -1,7 +1,10 @@
-import postgres, { type Sql } from 'postgres';
+import { ConnectionLost, openPool, type PooledSql, type Sql } from './sql.ts';
 
 /** A pool that works as the writer role: it may read and call the ledger's functions, nothing else. */
-export type LedgerSql = Sql<Record<string, never>>;
+export type LedgerSql = PooledSql;
+
+/** The same within one transaction. */
+export type TransactionSql = Sql;
 
 /** Owns schema, tables and functions; only `migrate` works as it. */
 export const OWNER_ROLE = 'gsv_ledger_owner';
@@ -18,45 +21,26 @@ export class DatabaseUnavailable extends Error {
 
 /** Connections of one ledger process. The embedded server takes 40, so that two processes and psql fit. */
 const POOL_SIZE = 12;
-const CONNECT_TIMEOUT_SECONDS = 5;
+const CONNECT_TIMEOUT_MS = 5_000;
 /** No operation needs longer; a statement that hangs on a lock is ended and the caller may retry. */
 const STATEMENT_TIMEOUT_MS = 15_000;
-
-const NETWORK_CODES = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ENOENT',
-  'ENOTFOUND',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'EAI_AGAIN',
-  'CONNECT_TIMEOUT',
-  'CONNECTION_CLOSED',
-  'CONNECTION_ENDED',
-  'CONNECTION_DESTROYED',
-]);
+/** Beyond it the server would have said that it gave up: it is gone, or the network swallows what it says. */
+const SILENCE_GRACE_MS = 5_000;
 
 /** True for errors that say "no database", as opposed to errors that the database answered. */
 function isUnavailable(error: unknown): boolean {
+  if (error instanceof ConnectionLost) return true;
   const code = (error as { code?: unknown }).code;
   if (typeof code !== 'string') return false;
   // 08 connection exception, 53 insufficient resources, 57P admin shutdown / crash / starting up,
   // 57014 statement timeout, 25006 a read-only standby.
-  return NETWORK_CODES.has(code) || /^(08...|53...|57P0\d|57014|25006)$/.test(code);
+  return /^(08...|53...|57P0\d|57014|25006)$/.test(code);
 }
 
-/**
- * Runs a query and turns connection troubles into {@link DatabaseUnavailable}. One of them has no error: on a
- * connection that was made anew after a cut in the middle of an answer, postgres.js 3.4.9 goes on counting rows
- * where the lost answer ended, so the next result begins with a hole. It must not be taken for "not found".
- */
+/** Runs a query and turns connection troubles into {@link DatabaseUnavailable}. */
 export async function withDatabase<T>(query: () => PromiseLike<T>): Promise<T> {
   try {
-    const result = await query();
-    if (Array.isArray(result) && result.length > 0 && !(0 in result))
-      throw new DatabaseUnavailable(new Error('the driver has lost the first row of an answer'));
-    return result;
+    return await query();
   } catch (error) {
     if (error instanceof DatabaseUnavailable) throw error;
     throw isUnavailable(error) ? new DatabaseUnavailable(error) : error;
@@ -70,18 +54,14 @@ export async function withDatabase<T>(query: () => PromiseLike<T>): Promise<T> {
  * @throws DatabaseUnavailable when nobody answers; Error when the role is not what it must be
  */
 export async function openDatabase(url: string, options: { max?: number } = {}): Promise<LedgerSql> {
-  const sql = postgres(url, {
+  const sql = openPool({
+    url,
     max: options.max ?? POOL_SIZE,
-    connect_timeout: CONNECT_TIMEOUT_SECONDS,
-    // Reconnecting is paced by the callers' retries; a refused one must answer at once.
-    backoff: false,
-    onnotice: () => undefined,
-    connection: {
-      role: WRITER_ROLE,
-      search_path: 'gsv_ledger,pg_temp',
-      application_name: 'gsv-ledger',
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-    },
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    silenceMs: STATEMENT_TIMEOUT_MS + SILENCE_GRACE_MS,
+    applicationName: 'gsv-ledger',
+    settings: { role: WRITER_ROLE, search_path: 'gsv_ledger,pg_temp' },
   });
   try {
     const [row] = await withDatabase(

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { JSONValue } from 'postgres';
 import { Problem } from '../config/problem.ts';
 import { type LedgerSql, withDatabase } from './database.ts';
 import type { Fence, OperationResult } from './operations.ts';
@@ -43,7 +42,7 @@ export class Inbox {
     return this.#run(
       (sql) => sql<OperationResult[]>`
         select * from gsv_ledger.inbox_put(
-          ${sql.json(fields as unknown as JSONValue)}, ${Buffer.from(body.bodySha256, 'hex')}, ${raw}, ${this.#now()})`,
+          ${JSON.stringify(fields)}, ${Buffer.from(body.bodySha256, 'hex')}, ${raw}, ${this.#now()})`,
     );
   }
 

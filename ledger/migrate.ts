@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import postgres, { type ReservedSql } from 'postgres';
 import { OWNER_ROLE, WRITER_ROLE, withDatabase } from './database.ts';
+import { openPool, type Sql } from './sql.ts';
 
 const MIGRATIONS = join(import.meta.dirname, 'migrations');
 
 /** `unique nulls not distinct` needs it. */
 const MINIMUM_SERVER_VERSION = 150_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 
 /** One process migrates a database at a time; the others wait and then find nothing to do. */
 const LOCK_NAME = 'gsv_ledger.migrate';
@@ -41,18 +42,23 @@ interface Migration {
  */
 export async function migrate(url: string): Promise<string[]> {
   const migrations = await readMigrations();
-  const pool = postgres(url, { max: 1, connect_timeout: 5, backoff: false, onnotice: () => undefined });
+  const pool = openPool({
+    url,
+    max: 1,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    statementTimeoutMs: 0,
+    silenceMs: 0,
+    applicationName: 'gsv-ledger-migrate',
+    settings: {},
+  });
   try {
-    return await withDatabase(async () => {
-      const sql = await pool.reserve();
-      try {
+    return await withDatabase(() =>
+      pool.session(async (sql) => {
         await sql`select pg_advisory_lock(hashtext(${LOCK_NAME}))`;
         await prepare(sql);
         return await applyMissing(sql, migrations);
-      } finally {
-        sql.release();
-      }
-    });
+      }),
+    );
   } finally {
     // Ends the session, and with it the lock.
     await pool.end({ timeout: 5 });
@@ -70,7 +76,7 @@ async function readMigrations(): Promise<Migration[]> {
 }
 
 /** Roles, schema and the list of applied files: what must be there before the first file can run. */
-async function prepare(sql: ReservedSql): Promise<void> {
+async function prepare(sql: Sql): Promise<void> {
   const [server] = await sql<{ version: number }[]>`select current_setting('server_version_num')::int as version`;
   if (!server || server.version < MINIMUM_SERVER_VERSION) {
     throw new MigrationError('the ledger needs PostgreSQL 15 or newer');
@@ -91,7 +97,7 @@ async function prepare(sql: ReservedSql): Promise<void> {
 }
 
 /** Roles belong to the whole server, so another database's migration may be creating the same one right now. */
-async function ensureRole(sql: ReservedSql, role: string): Promise<void> {
+async function ensureRole(sql: Sql, role: string): Promise<void> {
   const [found] = await sql<{ member: boolean }[]>`
     select pg_has_role(current_user, oid, 'member') as member from pg_roles where rolname = ${role}`;
   try {
@@ -106,7 +112,7 @@ async function ensureRole(sql: ReservedSql, role: string): Promise<void> {
 }
 
 /** A superuser needs no membership; since PostgreSQL 16 a role's creator may not assume it before this grant. */
-async function grantToSelf(sql: ReservedSql, role: string): Promise<void> {
+async function grantToSelf(sql: Sql, role: string): Promise<void> {
   const [self] = await sql<{ super: boolean }[]>`select rolsuper as super from pg_roles where rolname = current_user`;
   if (self?.super) return;
   await sql.unsafe(`grant ${role} to current_user`);
@@ -118,7 +124,7 @@ function ignoreCodes(...codes: string[]): (error: { code?: string }) => void {
   };
 }
 
-async function applyMissing(sql: ReservedSql, migrations: readonly Migration[]): Promise<string[]> {
+async function applyMissing(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
   const applied = await sql<{ number: number; name: string; sha256: string }[]>`
     select number, name, sha256 from migrations order by number`;
   for (const row of applied) {
@@ -138,7 +144,7 @@ async function applyMissing(sql: ReservedSql, migrations: readonly Migration[]):
   return missing.map(({ name }) => name);
 }
 
-async function applyOne(sql: ReservedSql, migration: Migration): Promise<void> {
+async function applyOne(sql: Sql, migration: Migration): Promise<void> {
   try {
     await sql`begin`;
     await sql.unsafe(migration.sql);

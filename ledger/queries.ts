@@ -36,9 +36,9 @@ export class LedgerQueries {
   constructor(client: LedgerSql, options: { now?: () => Date } = {}) {
     this.#sql = client;
     this.#now = options.now ?? (() => new Date());
-    // The proxy driver, because drizzle's own one rewrites the pool's parsers under everybody else.
+    // The proxy driver, so that drizzle's reads go the way of all others.
     this.#db = drizzle(async (text, params) => ({
-      rows: await withDatabase(() => client.unsafe(text, params, { prepare: true }).values()),
+      rows: await withDatabase(() => client.values(text, params)),
     }));
   }
 
