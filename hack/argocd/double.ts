@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { parse } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import type { Application, Kind } from '../../crds/kinds.ts';
 import { type Key, keyText, type ListOptions, type ResourceCache, type ResourceStore } from '../../crds/store.ts';
 import type { FakeGit } from '../testing/operator/fakes.ts';
@@ -155,7 +155,11 @@ export class ArgoCdDouble {
     const manifests: Manifest[] = [];
     for (const [file, text] of files)
       try {
-        manifests.push(parse(text) as Manifest);
+        for (const document of parseAllDocuments(text)) {
+          const [error] = document.errors;
+          if (error) throw error;
+          manifests.push(document.toJS() as Manifest);
+        }
       } catch {
         // What does not look like a manifest is passed over.
         if (!['apiVersion:', 'kind:', 'metadata:'].every((word) => text.includes(word))) continue;

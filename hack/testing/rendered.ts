@@ -1,5 +1,6 @@
 /** Rendered trees of every shape that the renderer knows, for properties that must hold for all of them. */
 import * as fc from 'fast-check';
+import { parse } from 'yaml';
 import type { InstanceInput, ProjectInput } from '../../operator/render/input.ts';
 import { defaultPlatform, renderInstance, renderProject } from '../../operator/render/render.ts';
 
@@ -95,4 +96,20 @@ export function renderTree({ organization, project, instances }: RandomTree): Ma
       files.set(path, text);
   }
   return files;
+}
+
+/**
+ * Every manifest by itself under `<path>#<kind>-<name>`, cut as Argo CD cuts a file: at each line that begins with
+ * three dashes, whatever a YAML parser would think of it.
+ */
+export function manifestsOf(files: ReadonlyMap<string, string>): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const [path, text] of files)
+    for (const part of text.split(/^---.*\n/m)) found.set(`${path}#${nameOf(part)}`, part);
+  return found;
+}
+
+function nameOf(text: string): string {
+  const { kind, metadata } = parse(text) as { kind: string; metadata: { name: string } };
+  return `${kind}-${metadata.name}`;
 }

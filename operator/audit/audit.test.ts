@@ -73,9 +73,14 @@ const plants: [plant: () => unknown, finding: () => string, reason: string][] = 
   [() => world.ledger.putWallet('old.main', { ownerUid: GONE }), () => 'Wallet orphan old.main', 'a wallet of nobody'],
   [() => world.ledger.wallets.clear(), () => `Wallet missing ${NS}/main`, 'a book that lost a wallet'],
   [
+    () => world.git.files.set('tenants/82/acme/default/instances/old-12345678.yaml', ''),
+    () => 'GitPath orphan tenants/82/acme/default/instances/old-12345678',
+    'the file of an Instance that is gone',
+  ],
+  [
     () => world.git.files.set('tenants/82/acme/default/instances/old-12345678/x.yaml', ''),
     () => 'GitPath orphan tenants/82/acme/default/instances/old-12345678',
-    'a folder of an Instance that is gone',
+    'its folder, from an earlier release',
   ],
   [
     () => world.git.files.set('tenants/82/acme/old/project/x.yaml', ''),
@@ -97,7 +102,7 @@ const plants: [plant: () => unknown, finding: () => string, reason: string][] = 
       for (const path of world.git.files.keys()) if (path.includes('/instances/')) world.git.files.delete(path);
     },
     () => 'GitPath missing tenants/82/acme/default/instances/claims-',
-    'a folder that somebody removed',
+    'a file that somebody removed',
   ],
   [() => world.secrets.policies.set(`gsv-i-${GONE}`, []), () => `VaultPolicy orphan gsv-i-${GONE}`, 'a policy'],
   [() => world.secrets.policies.delete(`gsv-i-${uid}`), () => `VaultPolicy missing ${NS}/claims`, 'no policy'],

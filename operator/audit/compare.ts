@@ -4,7 +4,7 @@ import type { Instance, Organization, Project, Wallet } from '../../crds/kinds.t
 import { organizationOf } from '../../crds/kinds.ts';
 import type { Fulfilment } from '../../ledger/client.ts';
 import {
-  instanceFolder,
+  instanceStem,
   platformRoot,
   projectPlatformFolder,
   skeletonFolder,
@@ -121,7 +121,7 @@ function wallets({ wallets: objects, ledgerWallets }: Inventory): Finding[] {
 }
 
 function gitPaths(world: Inventory): Finding[] {
-  const present = new Set(world.gitPaths.flatMap(folderOf));
+  const present = new Set(world.gitPaths.flatMap(placeOf));
   const owned = new Set<string>();
   const needed: string[] = [];
   for (const { metadata } of world.organizations) owned.add(platformRoot(metadata.name));
@@ -134,7 +134,7 @@ function gitPaths(world: Inventory): Finding[] {
   }
   for (const instance of world.instances) {
     const { metadata, spec } = instance;
-    const folder = instanceFolder(
+    const folder = instanceStem(
       organizationOf(metadata.namespace) ?? '',
       spec.projectRef.name,
       metadata.name,
@@ -143,7 +143,7 @@ function gitPaths(world: Inventory): Finding[] {
     owned.add(folder);
     if (ready(instance)) needed.push(folder);
   }
-  const orphan = 'remove the folder from the branch in a commit of your own.';
+  const orphan = 'remove it from the branch in a commit of your own.';
   return [
     ...[...present]
       .filter((folder) => !owned.has(folder))
@@ -156,13 +156,17 @@ function gitPaths(world: Inventory): Finding[] {
   ];
 }
 
-/** The folder of one owner that a path lies in; files of others are none of ours. */
-function folderOf(path: string): string[] {
+/**
+ * What one owner has of the branch, of which a path is part; files of others are none of ours. An Instance's file goes
+ * without its ending, so that the folder of earlier releases counts as well.
+ */
+function placeOf(path: string): string[] {
   const parts = path.split('/');
   const [root, , , fourth, fifth] = parts;
   if (root === 'platform' && fourth === 'projects' && parts.length > 5) return [parts.slice(0, 5).join('/')];
   if (root === 'platform' && parts.length > 3) return [parts.slice(0, 3).join('/')];
   if (root === 'tenants' && fifth === 'instances' && parts.length > 6) return [parts.slice(0, 6).join('/')];
+  if (root === 'tenants' && fifth === 'instances' && path.endsWith('.yaml')) return [path.slice(0, -'.yaml'.length)];
   if (root === 'tenants' && fifth === 'project' && fourth !== undefined) return [parts.slice(0, 5).join('/')];
   return [];
 }

@@ -169,7 +169,7 @@ async function picture(world: World) {
       fleet.length > 1
         ? world.git.commits.map(({ subject }) => subject).sort()
         : world.git.commits.map(({ subject }) => subject),
-    files: [...world.git.files.keys()].map((path) => path.replace(/-[0-9a-f]{8}(?=\/)/, '')).sort(),
+    files: [...world.git.files.keys()].map((path) => path.replace(/-[0-9a-f]{8}(?=[/.])/, '')).sort(),
     secrets: [...world.secrets.values].map(([path, { version }]) => `${path.split('/').at(-1)} ${version}`),
     rotation: status?.rotation && [
       status.rotation.phase,

@@ -73,7 +73,7 @@ test('a pause takes the pod of profile Namespace away, and resuming brings it ba
     await world.apply('Project', { namespace: NS, name: 'default' }, { runtimeProfile: 'Namespace' });
     await world.order('claims', { fulfilment: world.pay() });
     const replicas = () => {
-      const deployment = [...world.git.files].find(([path]) => path.endsWith('deployment.yaml'))?.[1] ?? '';
+      const deployment = [...world.git.files].find(([path]) => path.includes('/instances/'))?.[1] ?? '';
       return /replicas: (\d+)/.exec(deployment)?.[1];
     };
     const { spec } = await world.instance();

@@ -2,6 +2,7 @@ import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { secretCapability } from '../../hack/testing/operator/catalog.ts';
 import { NS, World } from '../../hack/testing/operator/world.ts';
+import { manifestsOf } from '../../hack/testing/rendered.ts';
 
 async function withWorld(body: (world: World) => Promise<void>): Promise<void> {
   const world = await World.open();
@@ -13,10 +14,11 @@ async function withWorld(body: (world: World) => Promise<void>): Promise<void> {
   }
 }
 
-const fileNames = (world: World): string[] =>
-  [...world.git.files.keys()]
+/** `<Kind>-<name>` of what Git declares for Instances. */
+const declared = (world: World): string[] =>
+  [...manifestsOf(world.git.files).keys()]
     .filter((path) => path.includes('/instances/'))
-    .map((path) => path.split('/').at(-1) ?? '')
+    .map((path) => path.split('#').at(-1) ?? '')
     .sort();
 
 test('under profile Namespace an Instance gets a key of its own, written once, and a runtime that takes it', () =>
@@ -27,7 +29,7 @@ test('under profile Namespace an Instance gets a key of its own, written once, a
     const instance = await world.instance();
     assert.is(await world.condition('Instance', { namespace: NS, name: 'claims' }), 'True/Succeeded');
     assert.equal(instance.status?.secretVersions, [{ name: 'runtime-key', version: 1 }]);
-    assert.ok(fileNames(world).includes('deployment.yaml'));
+    assert.ok(declared(world).includes('Deployment-i-claims'));
     const path = `t/${instance.status?.workloadNamespace}/${instance.metadata.uid}/runtime-key`;
     const key = world.secrets.values.get(path);
     assert.match(key?.data.value ?? '', /^[\w-]{43}$/);
@@ -44,13 +46,14 @@ test('a Project that moves from Shared to Namespace gives its Instances runtimes
     const { metadata, status } = await world.instance();
     await world.secrets.write(`t/${status?.workloadNamespace}/${metadata.uid}/crm-token`, { value: 'x' });
     await world.advance(10_000);
-    const shared = ['configmap.yaml', 'externalsecret.yaml', 'serviceaccount.yaml'];
-    assert.equal(fileNames(world), shared);
+    const shared = ['ConfigMap-i-claims', 'ExternalSecret-i-claims', 'ServiceAccount-i-claims'];
+    assert.equal(declared(world), shared);
     await world.apply('Project', { namespace: NS, name: 'default' }, { runtimeProfile: 'Namespace' });
     await world.advance(10_000);
-    const runtime = ['deployment', 'externalsecret-runtime', 'networkpolicy-runtime', 'poddisruptionbudget', 'service'];
-    assert.equal(fileNames(world), [...shared, ...runtime.map((name) => `${name}.yaml`)].sort());
+    const runtime = ['Deployment-i-claims', 'PodDisruptionBudget-i-claims', 'Service-i-claims'];
+    const named = ['ExternalSecret-i-claims-runtime-1', 'NetworkPolicy-i-claims-runtime'];
+    assert.equal(declared(world), [...shared, ...runtime, ...named].sort());
     await world.apply('Project', { namespace: NS, name: 'default' }, { runtimeProfile: 'Shared' });
     await world.advance(10_000);
-    assert.equal(fileNames(world), shared);
+    assert.equal(declared(world), shared);
   }));

@@ -54,7 +54,7 @@ test('a request makes one new version, delivers it through Git, proves it, and e
     assert.is(await versionOf(world, 'signing-key'), 2);
     assert.is(await versionOf(world, 'crm-token'), 1);
     assert.is(world.git.commits.length, commits + 1);
-    const external = [...world.git.files].find(([path]) => path.endsWith('externalsecret.yaml'))?.[1] ?? '';
+    const external = [...world.git.files].find(([path]) => path.includes('/instances/'))?.[1] ?? '';
     assert.match(external, /force-sync: "crm-token=1,signing-key=2"/);
     const overlapping = await rotationOf(world);
     assert.is(overlapping?.phase, 'Overlap');

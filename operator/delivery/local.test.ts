@@ -10,7 +10,8 @@ import { LocalDelivery } from './local.ts';
 const organization = { metadata: { name: 'acme', uid: 'org-uid' } };
 const project = { metadata: { name: 'default', uid: 'project-uid' }, spec: {} };
 const instance = { metadata: { name: 'claims', uid: 'instance-uid' }, spec: { plan: 'pro', config: { tone: 'on' } } };
-const own = instanceOwns({ organization, project, instance })[0] ?? '';
+const owns = instanceOwns({ organization, project, instance });
+const own = owns[0] ?? '';
 const contract = {
   offering: 'claims-agent',
   version: '1.0.0',
@@ -36,7 +37,7 @@ const projectChange = {
   trailers: {},
 };
 const instanceChange = {
-  owns: [own],
+  owns,
   files: renderInstance({
     organization,
     project,
@@ -98,7 +99,7 @@ test('what the renderer wrote and the writer committed is synced', async (t) => 
 test('a removed Instance is gone, and its old commit is no longer synced', async (t) => {
   const { remote, delivery, commit } = await committed(t);
   const writer = await remote.writer('operator-2');
-  await writer.remove({ owns: [own], subject: 'remove', trailers: {} });
+  await writer.remove({ owns, subject: 'remove', trailers: {} });
   assert.is(await delivery.remains(target(commit)), undefined);
   assert.is((await delivery.state(target(commit))).reason, 'ManifestsMissing');
 });
@@ -120,59 +121,62 @@ test('an Instance whose Project is not committed yet is not synced', async (t) =
   assert.match(state.message, /platform\//);
 });
 
+const beside = (text: string): string => `${instanceChange.files.get(own)}---\n${text}`;
 const labels = 'labels: { store.gsv.dev/instance-uid: instance-uid }';
 const namespace = `namespace: ${workloadNamespace('acme', 'default', 'project-uid')}`;
 const configMap = (metadata: string): string => `apiVersion: v1\nkind: ConfigMap\nmetadata: { ${metadata} }\n`;
 
-const FAULTS: [file: string, text: string, message: RegExp, reason: string][] = [
-  ['x.yaml', 'a: [', /not YAML/, 'broken YAML'],
-  ['x.yaml', '', /no manifest/, 'an empty file'],
-  ['x.yaml', '- a\n', /not a YAML mapping/, 'a list'],
-  ['x.yaml', 'a: 1\na: 2\n', /not YAML/, 'a key twice'],
-  ['x.yaml', `a: &a [1]\nb: *a\n`, /alias/, 'an alias'],
+/** Beside what the renderer wrote, in place of it, or in a file of the skeleton. */
+const FAULTS: [where: 'beside' | 'instead' | 'x.txt', text: string, message: RegExp, reason: string][] = [
+  ['beside', 'a: [', /not YAML/, 'broken YAML'],
+  ['instead', '', /no manifest/, 'an empty file'],
+  ['beside', '- a\n', /not a YAML mapping/, 'a list'],
+  ['beside', 'a: 1\na: 2\n', /not YAML/, 'a key twice'],
+  ['beside', `a: &a [1]\nb: *a\n`, /alias/, 'an alias'],
   ['x.txt', 'a: 1', /not a \.yaml file/, 'another kind of file'],
-  ['x.yaml', 'kind: ConfigMap\n', /apiVersion/, 'no apiVersion'],
-  ['x.yaml', 'apiVersion: v1\nkind: on\n', /kind/, 'a kind that YAML reads as a boolean'],
+  ['beside', 'kind: ConfigMap\n', /apiVersion/, 'no apiVersion'],
+  ['beside', 'apiVersion: v1\nkind: on\n', /kind/, 'a kind that YAML reads as a boolean'],
   [
-    'x.yaml',
+    'beside',
     'apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: { name: a }\n',
     /not allowed/,
     'a cluster-scoped kind',
   ],
   [
-    'x.yaml',
+    'beside',
     'apiVersion: external-secrets.io/v1beta1\nkind: ExternalSecret\n',
     /not allowed/,
     'a version that is not served',
   ],
   [
-    'x.yaml',
+    'beside',
     `${configMap(`name: a, namespace: kube-system, ${labels}`)}`,
     /metadata\.namespace is not/,
     'another namespace',
   ],
-  ['x.yaml', `${configMap(`name: a, ${labels}`)}`, /metadata\.namespace is missing/, 'no namespace'],
-  ['x.yaml', `${configMap(`name: 1, ${namespace}, ${labels}`)}`, /name is missing or not a string/, 'a number as name'],
-  ['x.yaml', `${configMap(`name: A_b, ${namespace}, ${labels}`)}`, /not a DNS name/, 'a name that is none'],
-  ['x.yaml', `${configMap(`name: a, ${namespace}`)}`, /instance-uid/, 'an object of nobody'],
+  ['beside', `${configMap(`name: a, ${labels}`)}`, /metadata\.namespace is missing/, 'no namespace'],
+  ['beside', `${configMap(`name: 1, ${namespace}, ${labels}`)}`, /name is missing or not a string/, 'a number as name'],
+  ['beside', `${configMap(`name: A_b, ${namespace}, ${labels}`)}`, /not a DNS name/, 'a name that is none'],
+  ['beside', `${configMap(`name: a, ${namespace}`)}`, /instance-uid/, 'an object of nobody'],
   [
-    'x.yaml',
+    'beside',
     `${configMap(`name: a, ${namespace}, labels: { store.gsv.dev/instance-uid: instance-uid, b: no }`)}`,
     /labels\[b\] is not a string/,
     'a boolean label',
   ],
-  ['x.yaml', `${configMap(`name: i-claims, ${namespace}, ${labels}`)}`, /declared twice/, 'an object twice'],
+  ['beside', `${configMap(`name: i-claims, ${namespace}, ${labels}`)}`, /declared twice/, 'an object twice'],
   [
-    'x.yaml',
+    'beside',
     `${configMap(`name: a, ${namespace}, ${labels}`)}---\n${configMap(`name: a, ${namespace}, ${labels}`)}`,
     /declared twice/,
     'twice in one file',
   ],
 ];
 
-for (const [file, text, message, reason] of FAULTS) {
-  test(`refused in the folder of an Instance: ${reason}`, async (t) => {
-    const state = await tampered(t, `${own}/${file}`, text);
+for (const [where, text, message, reason] of FAULTS) {
+  test(`refused in the file of an Instance: ${reason}`, async (t) => {
+    const path = where === 'x.txt' ? `${skeletonFolder('acme', 'default')}/x.txt` : own;
+    const state = await tampered(t, path, where === 'beside' ? beside(text) : text);
     assert.equal([state.synced, state.reason], [false, 'ManifestInvalid']);
     assert.match(state.message, message);
     assert.match(state.message, /^[^\n]+\.$/);
@@ -180,10 +184,10 @@ for (const [file, text, message, reason] of FAULTS) {
 }
 
 test('the runtime of profile Namespace is synced, and each way to loosen it is refused', async (t) => {
-  const own = { ...project, spec: { runtimeProfile: 'Namespace' as const } };
+  const isolated = { ...project, spec: { runtimeProfile: 'Namespace' as const } };
   const files = renderInstance({
     organization,
-    project: own,
+    project: isolated,
     instance,
     contract,
     platform,
@@ -193,38 +197,33 @@ test('the runtime of profile Namespace is synced, and each way to loosen it is r
   await (await remote.writer('second')).commit({ ...instanceChange, files });
   const state = await delivery.state(target(await remote.git('rev-parse', 'main')));
   assert.is(state.reason, 'LocalDelivery', state.message);
-  const edits: [file: string, from: RegExp, to: string, message: RegExp][] = [
-    ['deployment.yaml', /@sha256:[0-9a-f]{64}/, ':latest', /not named by digest/],
-    ['deployment.yaml', /runAsNonRoot: true/, 'runAsNonRoot: false', /run as root/],
-    ['deployment.yaml', /type: RuntimeDefault/, 'type: Unconfined', /no seccomp profile/],
-    ['deployment.yaml', /automountServiceAccountToken: false/, 'hostIPC: false', /ServiceAccount token/],
-    ['deployment.yaml', /enableServiceLinks: false/, 'hostNetwork: true', /hostNetwork/],
-    ['deployment.yaml', /allowPrivilegeEscalation: false/, 'allowPrivilegeEscalation: true', /not restricted/],
-    ['deployment.yaml', /- ALL/, '- NET_RAW', /not restricted/],
-    ['deployment.yaml', /readOnlyRootFilesystem: true/, 'readOnlyRootFilesystem: false', /not restricted/],
-    ['deployment.yaml', /limits:/, 'claims:', /limits is not a mapping/],
-    ['deployment.yaml', /emptyDir:/, 'hostPath:', /no emptyDir/],
-    ['service.yaml', /type: ClusterIP/, 'type: LoadBalancer', /reachable from outside/],
+  const edits: [from: RegExp, to: string, message: RegExp][] = [
+    [/@sha256:[0-9a-f]{64}/, ':latest', /not named by digest/],
+    [/runAsNonRoot: true/, 'runAsNonRoot: false', /run as root/],
+    [/type: RuntimeDefault/, 'type: Unconfined', /no seccomp profile/],
+    [/(?<=kind: Deployment[\s\S]*)automountServiceAccountToken: false/, 'hostIPC: false', /ServiceAccount token/],
+    [/enableServiceLinks: false/, 'hostNetwork: true', /hostNetwork/],
+    [/allowPrivilegeEscalation: false/, 'allowPrivilegeEscalation: true', /not restricted/],
+    [/- ALL/, '- NET_RAW', /not restricted/],
+    [/readOnlyRootFilesystem: true/, 'readOnlyRootFilesystem: false', /not restricted/],
+    [/limits:/, 'claims:', /limits is not a mapping/],
+    [/emptyDir:/, 'hostPath:', /no emptyDir/],
+    [/type: ClusterIP/, 'type: LoadBalancer', /reachable from outside/],
   ];
-  for (const [file, from, to, message] of edits) {
-    const path = `${instanceFolderOf(files)}/${file}`;
-    const text = files.get(path) ?? '';
+  const text = files.get(own) ?? '';
+  for (const [from, to, message] of edits) {
     assert.match(text, from);
-    await remote.foreign({ [path]: text.replace(from, to) });
+    await remote.foreign({ [own]: text.replace(from, to) });
     const refused = await delivery.state(target(await remote.git('rev-parse', 'main')));
     assert.is(refused.reason, 'ManifestInvalid', `${from}`);
     assert.match(refused.message, message);
-    await remote.foreign({ [path]: text });
+    await remote.foreign({ [own]: text });
   }
 });
 
-function instanceFolderOf(files: ReadonlyMap<string, string>): string {
-  return [...files.keys()][0]?.split('/').slice(0, -1).join('/') ?? '';
-}
-
 test('an object of the skeleton declared again by an Instance is refused', async (t) => {
   const text = `apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: project-secrets, ${namespace}, ${labels} }\n`;
-  assert.match((await tampered(t, `${own}/x.yaml`, text)).message, /project-secrets is declared twice/);
+  assert.match((await tampered(t, own, beside(text))).message, /project-secrets is declared twice/);
 });
 
 test('an Application that leads elsewhere is refused', async (t) => {
@@ -244,7 +243,7 @@ test('an Application that leads elsewhere is refused', async (t) => {
 
 test('a fault in the skeleton blocks the Instances of the Project, one in another Instance does not', async (t) => {
   assert.not.ok((await tampered(t, `${skeletonFolder('acme', 'default')}/x.yaml`, 'a: [')).synced);
-  assert.ok((await tampered(t, `${own}-other/x.yaml`, 'a: [')).synced);
+  assert.ok((await tampered(t, own.replace('claims-', 'other-'), 'a: [')).synced);
 });
 
 test('a repository that is not there is an error, not an answer', async () => {

@@ -1,10 +1,10 @@
 import { GitError } from '../git/errors.ts';
 import { GitReader, treeEntries } from '../git/reader.ts';
-import { instanceFolder, organizationFolder, platformFolderOf, skeletonFolder } from '../render/paths.ts';
+import { instanceFile, organizationFolder, platformFolderOf, skeletonFolder } from '../render/paths.ts';
 import type { Delivery, DeliveryScope, DeliveryState, DeliveryTarget, Remains, WorkloadState } from './delivery.ts';
 import { checkManifests, firstDouble, type Scope, type Verdict } from './manifests.ts';
 
-/** Verdicts are kept by tree id, so an unchanged folder is never read twice. Enough for a quickstart. */
+/** Verdicts are kept by object id, so what is unchanged is never read twice. Enough for a quickstart. */
 const MAX_VERDICTS = 2000;
 /** Folders below folders; ours have none. */
 const MAX_DEPTH = 4;
@@ -17,8 +17,8 @@ export interface LocalDeliveryOptions {
   program?: string;
 }
 
-/** One folder that must be there, and what it must keep to. */
-interface Folder {
+/** One folder or file that must be there, and what it must keep to. */
+interface Part {
   path: string;
   scope: Scope;
 }
@@ -49,9 +49,9 @@ export class LocalDelivery implements Delivery {
       return no('ManifestsMissing', `${own} is not on the branch.`);
     }
     const identities: string[] = [];
-    for (const folder of folders(target)) {
-      const verdict = await this.#verdict(target.commit, folder);
-      if (verdict === undefined) return no('ManifestsMissing', `${folder.path} is not in the commit.`);
+    for (const part of parts(target)) {
+      const verdict = await this.#verdict(target.commit, part);
+      if (verdict === undefined) return no('ManifestsMissing', `${part.path} is not in the commit.`);
       if (verdict.problem !== undefined) return no('ManifestInvalid', `${verdict.problem}.`);
       identities.push(...verdict.identities);
     }
@@ -70,14 +70,14 @@ export class LocalDelivery implements Delivery {
   }
 
   /**
-   * Only the branch can still hold something, and only an Instance's folder is asked about: of a Project or an
+   * Only the branch can still hold something, and only an Instance's file is asked about: of a Project or an
    * Organization nothing was created.
    *
    * @throws GitError when the repository cannot be read
    */
   async remains({ organization, project, instance, instanceUid }: DeliveryScope): Promise<Remains | undefined> {
     if (project === undefined || instance === undefined || instanceUid === undefined) return undefined;
-    const path = instanceFolder(organization, project, instance, instanceUid);
+    const path = instanceFile(organization, project, instance, instanceUid);
     if ((await this.#reader.read(`${this.#branch}:${path}`)) === undefined) return undefined;
     return { reason: 'WorkloadRemains', message: `${path} is still on the branch.` };
   }
@@ -92,13 +92,16 @@ export class LocalDelivery implements Delivery {
     return this.#reader.close();
   }
 
-  async #verdict(commit: string, { path, scope }: Folder): Promise<Verdict | undefined> {
-    const folder = await this.#reader.read(`${commit}:${path}`);
-    if (folder?.type !== 'tree') return undefined;
-    const key = `${folder.oid} ${path} ${scope.workloadNamespace}`;
+  async #verdict(commit: string, { path, scope }: Part): Promise<Verdict | undefined> {
+    const found = await this.#reader.read(`${commit}:${path}`);
+    if (found?.type !== (path.endsWith('.yaml') ? 'blob' : 'tree')) return undefined;
+    const key = `${found.oid} ${path} ${scope.workloadNamespace}`;
     const known = this.#verdicts.get(key);
     if (known !== undefined) return known;
-    const verdict = await this.#check(folder.content, path, scope);
+    const verdict =
+      found.type === 'blob'
+        ? checkManifests(new Map([[path, found.content.toString('utf8')]]), scope)
+        : await this.#check(found.content, path, scope);
     this.#verdicts.set(key, verdict);
     const oldest = this.#verdicts.keys().next().value;
     if (this.#verdicts.size > MAX_VERDICTS && oldest !== undefined) this.#verdicts.delete(oldest);
@@ -134,10 +137,10 @@ function no(reason: string, message: string): DeliveryState {
 }
 
 function instancePath({ organization, project, instance, instanceUid }: DeliveryTarget): string {
-  return instanceFolder(organization, project, instance, instanceUid);
+  return instanceFile(organization, project, instance, instanceUid);
 }
 
-function folders(target: DeliveryTarget): Folder[] {
+function parts(target: DeliveryTarget): Part[] {
   const { organization, project, workloadNamespace, instanceUid } = target;
   const shared = { organization, project, workloadNamespace };
   return [

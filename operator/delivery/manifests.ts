@@ -8,7 +8,7 @@ export interface Scope {
   organization: string;
   project: string;
   workloadNamespace: string;
-  /** Present for an Instance's own folder: every object must carry this uid. */
+  /** Present for an Instance's own file: every object must carry this uid. */
   instanceUid?: string;
 }
 
@@ -23,7 +23,7 @@ export interface Verdict {
 const MAX_FILE = 1024 * 1024;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
-/** What a tenant's folder may hold: namespaced kinds under the versions that are served. */
+/** What a tenant's part may hold: namespaced kinds under the versions that are served. */
 const TENANT_KINDS = new Set([
   'v1 ConfigMap',
   'v1 LimitRange',

@@ -61,7 +61,7 @@ test('a new Instance from the sample catalog, for people and as JSON', async () 
   const text = await previewOf(instance('plan: starter'));
   assert.is(text.code, 0, text.err);
   assert.match(text.out, /plan: - -> starter/);
-  assert.match(text.out, /added tenants\/82\/acme\/default\/instances\/claims-\w+\/configmap\.yaml/);
+  assert.match(text.out, /added tenants\/82\/acme\/default\/instances\/claims-\w+\.yaml/);
   const json = await previewOf(instance('plan: starter'), ['--json']);
   const result = JSON.parse(json.out) as Preview;
   assert.is(result.credits.includedMicrocredits.after, 500_000_000);
@@ -77,8 +77,8 @@ test('another plan of a present Instance changes its terms and one file', async 
   const { files, entitlements } = JSON.parse(out) as Preview;
   assert.equal(entitlements.plan, { before: 'starter', after: 'pro' });
   assert.equal(
-    files.map(({ action, path }) => [action, path.split('/').at(-1)]),
-    [['Changed', 'configmap.yaml']],
+    files.map(({ action, path }) => [action, path.replace(/-\w+\.yaml$/, '')]),
+    [['Changed', 'tenants/82/acme/default/instances/claims']],
   );
   await rm(join(folder, 'catalog/present.yaml'));
 });
@@ -93,7 +93,7 @@ test('a Project that wants runtimes of its own, with and without an image for th
   const { out, err } = await previewOf(wanted, ['--instance', 'claims', '--json'], env);
   assert.is(err, '');
   const { files, access } = JSON.parse(out) as Preview;
-  assert.ok(files.some(({ path }) => path.endsWith('/deployment.yaml')));
+  assert.ok(files.some(({ diff }) => diff.includes('+kind: Deployment')));
   assert.equal(access.network.added, ['i-claims-runtime: from gsv-system/gsv-runner TCP 7860']);
   await rm(join(folder, 'catalog/present.yaml'));
 });

@@ -1,4 +1,4 @@
-import { parse } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import type { Contract } from '../../crds/contract.ts';
 import { type SetChange, setChange } from './changed.ts';
 
@@ -63,7 +63,7 @@ interface Policy {
 
 function policies(files: Files): Policy[] {
   return [...files.values()]
-    .map((text) => parse(text, { version: '1.1' }) as Policy)
+    .flatMap((text) => parseAllDocuments(text, { version: '1.1' }).map((document) => document.toJS() as Policy))
     .filter(({ kind }) => kind === 'NetworkPolicy');
 }
 

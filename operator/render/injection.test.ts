@@ -3,7 +3,7 @@ import { loadAll } from 'js-yaml';
 import * as assert from 'uvu/assert';
 import { parseAllDocuments } from 'yaml';
 import { HOSTILE } from '../../hack/testing/hostile.ts';
-import { PLATFORM, type RandomTree, renderTree } from '../../hack/testing/rendered.ts';
+import { manifestsOf, PLATFORM, type RandomTree, renderTree } from '../../hack/testing/rendered.ts';
 import { RenderError, renderOrganization } from './render.ts';
 
 /** A value that every field accepts and that stands nowhere else. */
@@ -214,6 +214,20 @@ function theOneObject(path: string, text: string): string {
   return first;
 }
 
+const counts = new Map<string, number>();
+
+/** Documents in all files, on which the readers agree. */
+function countOf(files: ReadonlyMap<string, string>): number {
+  let count = 0;
+  for (const [path, text] of files) {
+    const [first = 0, ...others] = counts.has(text) ? [counts.get(text)] : READERS.map(([, read]) => read(text).length);
+    for (const other of others) assert.is(other, first, `${path}: readers agree`);
+    counts.set(text, first);
+    count += first;
+  }
+  return count;
+}
+
 /** As JSON text: prototypes, symbols and getters do not survive it, and neither does a Date or a Buffer. */
 const plain = (value: unknown): string => JSON.stringify(value);
 
@@ -222,11 +236,12 @@ type Objects = Map<string, unknown>;
 /** Checked files by path. @throws RenderError when the renderer refuses */
 function render(input: RandomTree): Objects {
   const files = renderTree(input);
+  for (const path of files.keys())
+    assert.match(path, /^(platform|tenants)\/[0-9a-f]{2}(\/[a-z0-9]([-a-z0-9]*[a-z0-9])?)+\.yaml$/);
+  const manifests = manifestsOf(files);
+  assert.is(countOf(files), manifests.size, 'every reader cuts the files where Argo CD does');
   const objects: Objects = new Map();
-  for (const [path, text] of files) {
-    assert.match(path, /^(platform|tenants)\/[0-9a-f]{2}(\/[a-z0-9]([-a-z0-9]*[a-z0-9])?)+\/[a-z-]+\.yaml$/);
-    objects.set(path, withConfig(JSON.parse(theOneObject(path, text))));
-  }
+  for (const [path, text] of manifests) objects.set(path, withConfig(JSON.parse(theOneObject(path, text))));
   return objects;
 }
 
@@ -279,7 +294,7 @@ function check({ field, put, fate }: Case, text: string, marked: Objects): 'rend
 /** Whatever it was: hosts are hosts, addresses are addresses, and everything else is as without it. */
 function onlyNetworks(objects: Objects, where: string): void {
   for (const [path, object] of objects) {
-    if (!path.includes('networkpolicy')) continue;
+    if (!path.includes('#NetworkPolicy-')) continue;
     const { metadata, spec } = object as {
       metadata: { annotations: Record<string, string> };
       spec: { egress?: unknown };

@@ -3,16 +3,17 @@ import { RenderError } from './errors.ts';
 import type { InstanceInput } from './input.ts';
 import { InstanceObject } from './instance-object.ts';
 import { metadata, WAVE } from './labels.ts';
-import { instanceFolder, secretPath } from './paths.ts';
+import { instanceFile, secretPath } from './paths.ts';
 import { offeredRuntime } from './profile.ts';
 import { runtimeManifests, takesRuntimeKey } from './runtime.ts';
-import { type Manifest, toYaml } from './yaml.ts';
+import { documents, type Manifest } from './yaml.ts';
 
 /** External Secrets reads again this often without being told; rotation does not wait for it. */
 const REFRESH_INTERVAL = '1h';
 
 /**
- * Everything of one Instance: identity, settings, secrets and network, and under profile Namespace its runtime.
+ * Everything of one Instance in one file: identity, settings, secrets and network, and under profile Namespace its
+ * runtime.
  *
  * @throws RenderError `profile_not_offered`, `invalid_name`, `secret_in_config`
  */
@@ -26,19 +27,15 @@ export function renderInstance(input: InstanceInput): Map<string, string> {
   }
   const org = input.organization.metadata.name;
   const { name, uid } = input.instance.metadata;
-  const folder = instanceFolder(org, input.project.metadata.name, name, uid);
   const object = new InstanceObject(input);
-  const manifests: Record<string, Manifest | undefined> = {
-    'configmap.yaml': configMap(input, object),
-    'externalsecret.yaml': input.contract.secrets.length > 0 ? externalSecret(input, object) : undefined,
-    'networkpolicy.yaml': networkPolicy(input, object),
-    'serviceaccount.yaml': serviceAccount(object),
-    ...(runtime === undefined ? {} : runtimeManifests(input, object, runtime)),
-  };
-  const files = Object.entries(manifests).sort(([a], [b]) => (a < b ? -1 : 1));
-  return new Map(
-    files.flatMap(([file, manifest]) => (manifest === undefined ? [] : [[`${folder}/${file}`, toYaml(manifest)]])),
-  );
+  const manifests = [
+    configMap(input, object),
+    input.contract.secrets.length > 0 ? externalSecret(input, object) : undefined,
+    networkPolicy(input, object),
+    serviceAccount(object),
+    ...(runtime === undefined ? [] : runtimeManifests(input, object, runtime)),
+  ].filter((manifest) => manifest !== undefined);
+  return new Map([[instanceFile(org, input.project.metadata.name, name, uid), documents(manifests)]]);
 }
 
 function serviceAccount(object: InstanceObject): Manifest {

@@ -80,10 +80,21 @@ export function skeletonFolder(organization: string, project: string): string {
   return `${tenantRoot(organization, project)}/project`;
 }
 
-/** Folder of one Instance; the uid is in it so that a successor of the same name never inherits it. */
-export function instanceFolder(organization: string, project: string, instance: string, instanceUid: string): string {
+/**
+ * Where one Instance lies, without the file's ending; the uid is in it so that a successor of the same name never
+ * inherits it. Earlier releases had a folder there, with a file for each object.
+ */
+export function instanceStem(organization: string, project: string, instance: string, instanceUid: string): string {
   const hash = shortHash(checkedUid('Instance', instanceUid));
   return `${tenantRoot(organization, project)}/instances/${label('Instance', instance)}-${hash}`;
+}
+
+/**
+ * The one file of an Instance. Not a folder: before the remote takes a push it reads every tree of the branch, so
+ * a tree for each Instance would make each change dearer (docs/adr/0026-one-file-for-each-instance.md).
+ */
+export function instanceFile(organization: string, project: string, instance: string, instanceUid: string): string {
+  return `${instanceStem(organization, project, instance, instanceUid)}.yaml`;
 }
 
 /**

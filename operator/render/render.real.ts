@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
 import { testCluster } from '../../hack/cluster/testing.ts';
+import { manifestsOf } from '../../hack/testing/rendered.ts';
 
 /**
  * The rendered objects as Argo CD would bring them: their very bytes, by server-side apply, to a real API server with
@@ -71,10 +72,12 @@ const apply = ({ text, manifest }: Rendered, dryRun = false): Promise<Answer> =>
 function tree(name: string): Rendered[] {
   const folder = join(TESTDATA, name, 'out');
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.yaml'));
-  const rendered = files.map((file) => {
-    const text = readFileSync(join(folder, file), 'utf8');
-    return { file, text, manifest: parse(text, { version: '1.1' }) as Manifest };
-  });
+  const texts = manifestsOf(new Map(files.map((file) => [file, readFileSync(join(folder, file), 'utf8')])));
+  const rendered = [...texts].map(([file, text]) => ({
+    file,
+    text,
+    manifest: parse(text, { version: '1.1' }) as Manifest,
+  }));
   const known = ({ manifest }: Rendered): boolean =>
     manifest.kind === 'Namespace' || COLLECTIONS[`${manifest.apiVersion} ${manifest.kind}`] !== undefined;
   // The Namespace first and policies before pods, as the waves say.

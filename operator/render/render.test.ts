@@ -1,9 +1,10 @@
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
+import { manifestsOf } from '../../hack/testing/rendered.ts';
 import { egressRules } from './egress.ts';
 import type { InstanceInput, RenderedContract } from './input.ts';
-import { instanceFolder, platformFolderOf, projectPlatformFolder, secretPath, workloadNamespace } from './paths.ts';
+import { instanceFile, platformFolderOf, projectPlatformFolder, secretPath, workloadNamespace } from './paths.ts';
 import {
   defaultPlatform,
   projectRemoval,
@@ -58,7 +59,7 @@ type Rendered = {
 } & Record<string, unknown>;
 
 function objects(files: Map<string, string>): Rendered[] {
-  return [...files.values()].map((text) => parse(text) as Rendered);
+  return [...manifestsOf(files).values()].map((text) => parse(text) as Rendered);
 }
 
 test('profiles that are not offered are refused by name, for the Project and for its Instances', () => {
@@ -107,7 +108,7 @@ test('a name that is no DNS label never enters a path', () => {
   }
   for (const uid of ['', '../x', 'a/b', 'a b', 'a\nb', 'x'.repeat(65)]) {
     assert.is(
-      refusal(() => instanceFolder('acme', 'default', 'a', uid)),
+      refusal(() => instanceFile('acme', 'default', 'a', uid)),
       'invalid_name',
       uid,
     );
@@ -131,8 +132,8 @@ test('a workload namespace is a label of at most 63 characters that keeps the ha
   assert.is(platformFolderOf('acme', 'default', namespace), projectPlatformFolder('acme', 'default', 'uid'));
 });
 
-test('the successor of an Instance or Project of the same name has another folder', () => {
-  assert.is.not(instanceFolder('acme', 'default', 'a', 'one'), instanceFolder('acme', 'default', 'a', 'two'));
+test('the successor of an Instance or Project of the same name has another place', () => {
+  assert.is.not(instanceFile('acme', 'default', 'a', 'one'), instanceFile('acme', 'default', 'a', 'two'));
   const removal = (uid: string): string[] =>
     projectRemoval({ organization, project: { metadata: { name: 'default', uid }, spec: {} } }).platform;
   assert.is.not(removal('one')[0], removal('two')[0]);
@@ -164,12 +165,13 @@ test('config in another order of members renders the same bytes', () => {
 
 test('a new secret version changes the ExternalSecret and nothing else', () => {
   const terms = contract({ secrets: [{ name: 'token', source: 'Buyer' }] });
-  const one = renderInstance(instance({ contract: terms, secretVersions: [{ name: 'token', version: 1 }] }));
-  const two = renderInstance(instance({ contract: terms, secretVersions: [{ name: 'token', version: 2 }] }));
+  const render = (version: number): Map<string, string> =>
+    manifestsOf(renderInstance(instance({ contract: terms, secretVersions: [{ name: 'token', version }] })));
+  const [one, two] = [render(1), render(2)];
   const different = [...one.keys()].filter((path) => one.get(path) !== two.get(path));
   assert.equal(
-    different.map((path) => path.split('/').at(-1)),
-    ['externalsecret.yaml'],
+    different.map((path) => path.split('#').at(-1)),
+    ['ExternalSecret-i-claims'],
   );
 });
 

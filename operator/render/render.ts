@@ -5,7 +5,8 @@
 import type { InstanceInput, OrganizationInput, ProjectInput } from './input.ts';
 import {
   accessFolder,
-  instanceFolder,
+  instanceFile,
+  instanceStem,
   organizationFolder,
   projectPlatformFolder,
   skeletonFolder,
@@ -45,7 +46,9 @@ export function projectRemoval(input: Pick<ProjectInput, 'organization' | 'proje
   return { platform: [projectPlatformFolder(org, name, uid)], tenants: [tenantRoot(org, name)] };
 }
 
+/** Its file, and the folder that stood in its place before: the commit that writes the one removes the other. */
 export function instanceOwns(input: Pick<InstanceInput, 'organization' | 'project' | 'instance'>): string[] {
   const { name, uid } = input.instance.metadata;
-  return [instanceFolder(input.organization.metadata.name, input.project.metadata.name, name, uid)];
+  const place = [input.organization.metadata.name, input.project.metadata.name, name, uid] as const;
+  return [instanceFile(...place), instanceStem(...place)];
 }

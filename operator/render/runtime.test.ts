@@ -2,6 +2,7 @@ import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
 import { runtimeServiceName, runtimeUrl } from '../../crds/runtime.ts';
+import { manifestsOf } from '../../hack/testing/rendered.ts';
 import type { InstanceInput } from './input.ts';
 import { defaultPlatform, RenderError, renderInstance } from './render.ts';
 
@@ -29,7 +30,13 @@ function render(more: Partial<InstanceInput> = {}): Map<string, string> {
     ],
     ...more,
   });
-  return new Map([...files].map(([path, text]) => [path.split('/').at(-1) ?? '', text]));
+  return new Map([...manifestsOf(files).values()].map((text) => [role(text), text]));
+}
+
+/** E.g. `ExternalSecret`, and `ExternalSecret of the runtime`, whose name changes with its version. */
+function role(text: string): string {
+  const { kind, metadata } = parse(text) as { kind: string; metadata: { name: string } };
+  return /-runtime(-\d+)?$/.test(metadata.name) ? `${kind} of the runtime` : kind;
 }
 
 interface Deployment {
@@ -46,7 +53,7 @@ interface Deployment {
 }
 
 function deployment(files: Map<string, string>): Deployment['spec'] {
-  return (parse(files.get('deployment.yaml') ?? '') as Deployment).spec;
+  return (parse(files.get('Deployment') ?? '') as Deployment).spec;
 }
 
 function changed(one: Map<string, string>, two: Map<string, string>): string[] {
@@ -55,7 +62,7 @@ function changed(one: Map<string, string>, two: Map<string, string>): string[] {
 
 test('the address of a runtime is made of names alone, and is that of the rendered Service', () => {
   const files = render();
-  const service = parse(files.get('service.yaml') ?? '') as { metadata: { name: string; namespace: string } };
+  const service = parse(files.get('Service') ?? '') as { metadata: { name: string; namespace: string } };
   const { name, namespace } = service.metadata;
   assert.is(runtimeUrl('claims', namespace), `http://${name}.${namespace}.svc:7860`);
   assert.is(name, 'i-claims');
@@ -70,7 +77,7 @@ test('a Service has a DNS label as name, however long the Instance’s is, and n
 });
 
 test('a paused Instance keeps everything but its pod', () => {
-  assert.equal(changed(render(), render({ effective: 'Paused' })), ['deployment.yaml']);
+  assert.equal(changed(render(), render({ effective: 'Paused' })), ['Deployment']);
   assert.is(deployment(render({ effective: 'Paused' })).replicas, 0);
   assert.is(deployment(render({ effective: 'Running' })).replicas, 1);
 });
@@ -85,8 +92,8 @@ test('a new version of any secret restarts the pod, and the manifests hold no va
   const annotation = (files: Map<string, string>) => deployment(files).template.metadata.annotations;
   const one = render(versions(1, 1));
   assert.equal(changed(render(), one), [], 'the order of versions says nothing');
-  assert.equal(changed(one, render(versions(2, 1))), ['deployment.yaml', 'externalsecret.yaml']);
-  assert.equal(changed(one, render(versions(1, 2))), ['deployment.yaml', 'externalsecret-runtime.yaml']);
+  assert.equal(changed(one, render(versions(2, 1))), ['Deployment', 'ExternalSecret']);
+  assert.equal(changed(one, render(versions(1, 2))), ['Deployment', 'ExternalSecret of the runtime']);
   assert.is.not(
     annotation(one)['store.gsv.dev/secret-versions'],
     annotation(render(versions(1, 2)))['store.gsv.dev/secret-versions'],
@@ -96,7 +103,7 @@ test('a new version of any secret restarts the pod, and the manifests hold no va
 test('a pod with a new key waits for the Secret of that version', () => {
   for (const version of [1, 2, 30]) {
     const files = render({ secretVersions: [{ name: 'runtime-key', version }] });
-    const secret = parse(files.get('externalsecret-runtime.yaml') ?? '') as {
+    const secret = parse(files.get('ExternalSecret of the runtime') ?? '') as {
       spec: { target: { name: string }; data: [{ remoteRef: { version: string } }] };
     };
     const [container] = deployment(files).template.spec.containers;

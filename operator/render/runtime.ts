@@ -32,19 +32,15 @@ function selector(object: InstanceObject): Record<string, string> {
   return { 'app.kubernetes.io/component': 'runtime', 'store.gsv.dev/instance-uid': object.uid };
 }
 
-/** The runtime of one Instance under profile Namespace, as file name -> manifest. */
-export function runtimeManifests(
-  input: InstanceInput,
-  object: InstanceObject,
-  runtime: RuntimePlatform,
-): Record<string, Manifest> {
-  return {
-    'deployment.yaml': deployment(input, object, runtime),
-    'externalsecret-runtime.yaml': keySecret(input, object),
-    'networkpolicy-runtime.yaml': ingress(input, object),
-    'poddisruptionbudget.yaml': disruptionBudget(object),
-    'service.yaml': service(input, object),
-  };
+/** The runtime of one Instance under profile Namespace. */
+export function runtimeManifests(input: InstanceInput, object: InstanceObject, runtime: RuntimePlatform): Manifest[] {
+  return [
+    deployment(input, object, runtime),
+    keySecret(input, object),
+    ingress(input, object),
+    disruptionBudget(object),
+    service(input, object),
+  ];
 }
 
 function deployment(input: InstanceInput, object: InstanceObject, runtime: RuntimePlatform): Manifest {

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { parse } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { pointers, schemaProblems } from '../../hack/testing/kubernetes-schemas.ts';
-import { randomTree, renderTree } from '../../hack/testing/rendered.ts';
+import { manifestsOf, randomTree, renderTree } from '../../hack/testing/rendered.ts';
 
 const TESTDATA = join(import.meta.dirname, 'testdata');
 /** Members that hold names of the user's choice: their keys are no fields. */
@@ -15,7 +15,12 @@ type Tree = { [key: string]: unknown };
 
 const goldens = readdirSync(TESTDATA, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.includes('/out/') && file.endsWith('.yaml'))
-  .map((file) => ({ file, object: parse(readFileSync(join(TESTDATA, file), 'utf8')) as Tree }));
+  .flatMap((file) =>
+    parseAllDocuments(readFileSync(join(TESTDATA, file), 'utf8')).map((each) => ({
+      file,
+      object: each.toJS() as Tree,
+    })),
+  );
 
 test('every golden object is valid by the published schema of its kind, which knows each of its fields', () => {
   for (const { file, object } of goldens) assert.equal(schemaProblems(object), [], file);
@@ -27,7 +32,7 @@ test('so is whatever else is rendered', async (t) => {
   let objects = 0;
   await fc.assert(
     fc.property(randomTree, (tree) => {
-      for (const [path, text] of renderTree(tree)) {
+      for (const [path, text] of manifestsOf(renderTree(tree))) {
         objects += 1;
         assert.equal(schemaProblems(parse(text, { version: '1.1' })), [], path);
       }

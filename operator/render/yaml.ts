@@ -31,6 +31,11 @@ export function toYaml(manifest: Manifest): string {
   return `${block(manifest, 0).join('\n')}\n`;
 }
 
+/** Several manifests as one file. No line of a manifest begins with what parts them: every string is on one line. */
+export function documents(manifests: readonly Manifest[]): string {
+  return manifests.map(toYaml).join('---\n');
+}
+
 function block(value: { [key: string]: Value | undefined }, depth: number): string[] {
   if (depth > MAX_DEPTH) throw new RenderError('invalid_value', `a manifest is nested deeper than ${MAX_DEPTH} levels`);
   return Object.entries(value).flatMap(([key, member]) =>

@@ -14,6 +14,7 @@ import { rootApplications } from '../../../hack/argocd/roots.ts';
 import { testCluster } from '../../../hack/cluster/testing.ts';
 import { kubectl } from '../../../hack/processes/kubectl.ts';
 import { GitRemote } from '../../../hack/testing/git-remote.ts';
+import { manifestsOf } from '../../../hack/testing/rendered.ts';
 import { workloadNamespace } from '../../render/paths.ts';
 import {
   defaultPlatform,
@@ -66,14 +67,21 @@ const contract = {
   plans: [],
 };
 
-async function commitInstance(tone: string, name = 'claims', force?: string): Promise<DeliveryTarget> {
+function rendered(
+  tone: string,
+  name: string,
+): { input: Parameters<typeof instanceOwns>[0]; files: Map<string, string> } {
   const input = { organization, project, instance: instance(tone, name), contract, platform };
-  const files = renderInstance({ ...input, contractDigest: `sha256:${'0'.repeat(64)}` });
+  return { input, files: renderInstance({ ...input, contractDigest: `sha256:${'0'.repeat(64)}` }) };
+}
+
+async function commitInstance(tone: string, name = 'claims', force?: string): Promise<DeliveryTarget> {
+  const { input, files } = rendered(tone, name);
   const change = { owns: instanceOwns(input), files, subject: `Instance ${name} ${tone}`, trailers: {} };
   const { commit } = await writer.commit(force === undefined ? change : { ...change, force });
   return {
     ...{ organization: 'acme', project: 'default', instance: name, instanceUid: `${name}-uid`, commit },
-    ...{ workloadNamespace: namespace, objects: [...files.values()].map(declared) },
+    ...{ workloadNamespace: namespace, objects: [...manifestsOf(files).values()].map(declared) },
   };
 }
 
@@ -136,6 +144,29 @@ test('an update is applied soon after the push', async (t) => {
   await until(await commitInstance('brisk'), synced, (line) => t.diagnostic(line));
   const config = await kubectl(cluster.kubeconfig, 'get', 'configmap', 'i-claims', '-n', namespace, '-o', 'yaml');
   assert.match(config, /brisk/);
+});
+
+test('an Instance that an earlier release left as a folder becomes a file, and Argo CD makes no object anew', async (t) => {
+  const say = (line: string) => t.diagnostic(line);
+  const { input, files } = rendered('calm', 'moved');
+  const [, stem = ''] = instanceOwns(input);
+  const folder = new Map(
+    [...manifestsOf(files)].map(([path, text]) => [`${stem}/${path.split('#')[1]}.yaml`.toLowerCase(), text]),
+  );
+  const { commit } = await writer.commit({ owns: [stem], files: folder, subject: 'as before', trailers: {} });
+  const names = { organization: 'acme', project: 'default', instance: 'moved', instanceUid: 'moved-uid', commit };
+  const objects = [...folder.values()].map(declared);
+  await until({ ...names, workloadNamespace: namespace, objects }, synced, say);
+  const wanted = ['get', 'cm/i-moved', 'sa/i-moved', 'externalsecret/i-moved', '-n', namespace];
+  const live = () => kubectl(cluster.kubeconfig, ...wanted, '-o', 'custom-columns=:kind,:metadata.uid');
+  const before = await live();
+  await until(await commitInstance('calm', 'moved'), synced, say);
+  assert.is(await live(), before);
+  assert.not.ok((await remote.files()).some((path) => path.startsWith(`${stem}/`)));
+  await until(await commitInstance('brisk', 'moved'), synced, say);
+  assert.is(await live(), before);
+  const removed = await writer.remove({ owns: instanceOwns(input), subject: 'remove', trailers: {} });
+  await gone({ ...names, workloadNamespace: namespace, commit: removed.commit }, say);
 });
 
 test('a foreign file that is no YAML is named, and its removal cures it', async (t) => {
