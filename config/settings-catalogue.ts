@@ -88,6 +88,18 @@ export const CATALOGUE = {
     doc: 'Ledger: one token with all scopes, for development. Others: the token they present.',
     parse: secret,
   },
+  openmeterUrl: {
+    env: 'GSV_OPENMETER_URL',
+    used: ['ledger'],
+    doc: 'OpenMeter that is told of usage, without `/api/v1`; absent = nothing is sent.',
+    parse: url,
+  },
+  openmeterToken: {
+    env: 'GSV_OPENMETER_TOKEN',
+    used: ['ledger'],
+    doc: 'Bearer token of a hosted OpenMeter; a self-hosted one has none and belongs behind the mesh.',
+    parse: secret,
+  },
   ledgerUrl: {
     env: 'GSV_LEDGER_URL',
     used: ['operator', 'gateway', 'runner'],

@@ -9,6 +9,7 @@ import { healthEndpoints } from './routes/health.ts';
 import { holdEndpoints } from './routes/holds.ts';
 import { inboxEndpoints } from './routes/inbox.ts';
 import { orderEndpoints } from './routes/orders.ts';
+import { outboxEndpoints } from './routes/outbox.ts';
 import type { LedgerParts } from './routes/parts.ts';
 import { recordEndpoints } from './routes/records.ts';
 import { endpoint, SECURITY_SCHEME } from './routes/route.ts';
@@ -53,6 +54,7 @@ export async function createLedgerApp(options: LedgerAppOptions): Promise<Fastif
     orderStatementEndpoints,
     eventEndpoints,
     inboxEndpoints,
+    outboxEndpoints,
     healthEndpoints,
   ]) {
     for (const definition of endpoints(options.parts)) endpoint(app, options.tokens, definition);

@@ -46,6 +46,8 @@ const NEEDED: Record<string, string> = {
   'POST /v1/inbox/{id}/park': 'inbox:work',
   'POST /v1/inbox/{id}/retry': 'inbox:work',
   'GET /v1/inbox': 'read',
+  'GET /v1/outbox': 'read',
+  'POST /v1/outbox/retry': 'audit',
   'GET /livez': 'public',
   'GET /readyz': 'public',
 };

@@ -1,3 +1,4 @@
+import type { Registry } from 'prom-client';
 import { blobStoreOf } from '../config/artifacts.ts';
 import { createLogger, type Logger } from '../config/log.ts';
 import { createRegistry, startOps } from '../config/ops.ts';
@@ -10,8 +11,12 @@ import { startEmbeddedPostgres } from './embedded.ts';
 import { Inbox } from './inbox.ts';
 import { createMetrics } from './metrics.ts';
 import { migrate } from './migrate.ts';
+import { OpenMeter, type OpenMeterOptions } from './openmeter.ts';
 import { LedgerOperations } from './operations.ts';
 import { OrderStatements } from './order-statements.ts';
+import { Outbox } from './outbox.ts';
+import { createOutboxMetrics } from './outbox-metrics.ts';
+import { startOutboxSender } from './outbox-sender.ts';
 import { LedgerQueries } from './queries.ts';
 import { Statements } from './statements.ts';
 import { startRetention, startSweeper } from './sweeper.ts';
@@ -36,6 +41,8 @@ export interface LedgerOptions extends DatabaseOptions {
   opsPort?: number | undefined;
   /** Absent: 127.0.0.1. */
   opsHost?: string | undefined;
+  /** Where usage is sent; absent: nowhere. */
+  openmeter?: OpenMeterOptions | undefined;
   /** The ledger's clock; for tests. */
   now?: (() => Date) | undefined;
 }
@@ -85,6 +92,7 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
   const book = await openBook(options);
   const closing = new AbortController();
   const inbox = new Inbox(book.sql, { now });
+  const outbox = new Outbox(book.sql, { now });
   const registry = createRegistry('ledger');
   const metrics = createMetrics({ registry, sql: book.sql, inbox, log, now });
   const operations = new LedgerOperations(book.sql, { now, onBatch: metrics.batched });
@@ -104,6 +112,8 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
         statements: new Statements(book.sql, { now }),
         orderStatements: new OrderStatements(book.sql),
         inbox,
+        outbox,
+        outboxEnabled: options.openmeter !== undefined,
         audit: () => audit(book.sql),
         ready,
         metrics,
@@ -126,6 +136,8 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
     stops.unshift(() => sweeper.stop());
     const retention = startRetention({ inbox, log });
     stops.unshift(() => retention.stop());
+    if (options.openmeter) stops.unshift(startSending(options.openmeter, { outbox, registry, log }));
+    else log.info('usage is not sent to OpenMeter: GSV_OPENMETER_URL is not set');
     const close = async (): Promise<void> => {
       closing.abort();
       for (const stop of stops.splice(0)) await stop();
@@ -135,6 +147,21 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
     for (const stop of stops) await stop();
     throw error;
   }
+}
+
+/** @returns what stops it */
+function startSending(
+  openmeter: OpenMeterOptions,
+  { outbox, registry, log }: { outbox: Outbox; registry: Registry; log: Logger },
+): () => Promise<void> {
+  const client = new OpenMeter(openmeter);
+  const observer = createOutboxMetrics({ registry, outbox, log });
+  const sender = startOutboxSender({ outbox, openmeter: client, observer, log });
+  log.info({ url: new URL(openmeter.url).origin }, 'usage is sent to OpenMeter');
+  return async () => {
+    await sender.stop();
+    await client.close();
+  };
 }
 
 const SETTING_KEYS = [
@@ -147,6 +174,8 @@ const SETTING_KEYS = [
   'ledgerDatabaseUrl',
   'ledgerTokensFile',
   'ledgerToken',
+  'openmeterUrl',
+  'openmeterToken',
 ] as const;
 
 /** @throws TypeError that completes a sentence about the tokens */
@@ -186,6 +215,7 @@ async function serve(): Promise<void> {
     dataDir: settings.dataDir,
     opsPort: settings.opsPort,
     opsHost: settings.opsHost,
+    openmeter: settings.openmeterUrl ? { url: settings.openmeterUrl, token: settings.openmeterToken } : undefined,
     tokens,
     log,
   });

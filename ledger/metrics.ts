@@ -190,7 +190,7 @@ async function lastLink(sql: LedgerSql): Promise<{ links: number; start: string 
 }
 
 /** A scrape during a database outage must still show the rest. */
-async function unlessAway(log: Logger, read: () => Promise<void>): Promise<void> {
+export async function unlessAway(log: Logger, read: () => Promise<void>): Promise<void> {
   try {
     await read();
   } catch (error) {

@@ -9,6 +9,7 @@ import {
   smallint,
   text,
   timestamp,
+  uuid,
 } from 'drizzle-orm/pg-core';
 
 /**
@@ -209,6 +210,31 @@ export const chain = ledger.table('chain', {
   link: reference('link').notNull(),
   transactions: int8multirange('transactions').notNull(),
   digest: bytea('digest').notNull(),
+});
+
+const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
+
+export const outbox = ledger.table('outbox', {
+  singleton: boolean('singleton').notNull(),
+  book: uuid('book').notNull(),
+  position: reference('position').notNull(),
+  safe: reference('safe').notNull(),
+  mark: reference('mark').notNull(),
+  markXid: xid8('mark_xid'),
+  holder: text('holder'),
+  leaseUntil: at('lease_until'),
+  failures: integer('failures').notNull(),
+  retryAt: at('retry_at'),
+  lastError: text('last_error'),
+  sentAt: at('sent_at'),
+});
+
+export const outboxReceipts = ledger.table('outbox_receipts', {
+  receiptId: reference('receipt_id').notNull(),
+  state: text('state', { enum: ['open', 'parked'] }).notNull(),
+  events: text('events').array().notNull(),
+  reason: text('reason'),
+  since: at('since').notNull(),
 });
 
 export const fencing = ledger.table('fencing', {

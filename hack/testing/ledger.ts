@@ -4,6 +4,7 @@ import { createLogger } from '../../config/log.ts';
 import { Secret } from '../../config/settings.ts';
 import { LedgerClient } from '../../ledger/client.ts';
 import { createLedger, type Ledger } from '../../ledger/main.ts';
+import type { OpenMeterOptions } from '../../ledger/openmeter.ts';
 import { SCOPES, singleToken, type Tokens } from '../../ledger/tokens.ts';
 import { createTestDatabase, type TestDatabase } from './postgres.ts';
 
@@ -46,7 +47,12 @@ export interface TestLedger {
 }
 
 export async function startTestLedger(
-  options: { tokens?: Tokens; opsPort?: number; databaseUrl?: (url: string) => Promise<string> } = {},
+  options: {
+    tokens?: Tokens;
+    opsPort?: number;
+    databaseUrl?: (url: string) => Promise<string>;
+    openmeter?: OpenMeterOptions;
+  } = {},
 ): Promise<TestLedger> {
   const database = await createTestDatabase();
   const logs: string[] = [];
@@ -58,6 +64,7 @@ export async function startTestLedger(
     opsPort: options.opsPort ?? 0,
     databaseUrl: (await options.databaseUrl?.(database.url)) ?? database.url,
     dataDir: '',
+    openmeter: options.openmeter,
     tokens: options.tokens ?? singleToken(Secret.of(ALL_SCOPES_TOKEN), log),
     log,
     now,

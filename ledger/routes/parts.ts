@@ -3,6 +3,7 @@ import type { Inbox } from '../inbox.ts';
 import type { LedgerMetrics } from '../metrics.ts';
 import type { LedgerOperations } from '../operations.ts';
 import type { OrderStatements } from '../order-statements.ts';
+import type { Outbox } from '../outbox.ts';
 import type { LedgerQueries } from '../queries.ts';
 import type { Statements } from '../statements.ts';
 import type { AuditReply } from '../wire.ts';
@@ -14,6 +15,9 @@ export interface LedgerParts {
   statements: Statements;
   orderStatements: OrderStatements;
   inbox: Inbox;
+  outbox: Outbox;
+  /** Whether usage is sent to OpenMeter. */
+  outboxEnabled: boolean;
   audit: () => Promise<AuditReply>;
   ready: ReadyCheck;
   metrics: Pick<LedgerMetrics, 'waiting'>;
