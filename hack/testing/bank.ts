@@ -1,13 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sql } from 'postgres';
 import { DatabaseUnavailable } from '../../ledger/database.ts';
-import type { Call, LedgerOperations, OperationResult } from '../../ledger/operations.ts';
+import type { Call, OperationResult } from '../../ledger/operations.ts';
 import { line } from './book.ts';
 import { seeded } from './faults.ts';
+import type { Teller } from './teller.ts';
 
 const WALLETS = ['a.main', 'a.side', 'b.main', 'c.main', 'd.main'];
 const CALLERS = 12;
-const FLOOR = -200;
+/** Callers who got no answer come back after it. */
+const RETRY_MS = 40;
+/** What a wallet may owe, as a negative number. */
+export const FLOOR = -200;
 
 /** What the callers were told about one wallet. */
 interface Account {
@@ -25,7 +29,7 @@ interface OpenHold {
 
 export interface BankOptions {
   seed: number;
-  operations: LedgerOperations;
+  operations: Teller;
   /** The control: a call whose outcome is unknown is made again as if it were another one. */
   freshKeys?: boolean;
 }
@@ -41,7 +45,7 @@ export class Bank {
   unknown = 0;
   /** What the repetition of such calls found out. */
   readonly found = { happened: 0, not: 0 };
-  readonly #operations: LedgerOperations;
+  readonly #operations: Teller;
   readonly #seed: number;
   readonly #freshKeys: boolean;
   readonly #accounts = new Map(WALLETS.map((name) => [name, { granted: 0, used: 0, debt: 0, writtenOff: 0 }]));
@@ -167,7 +171,7 @@ export class Bank {
         if (!(error instanceof DatabaseUnavailable)) throw error;
         this.unknown += 1;
         if (this.#freshKeys) key = this.#key();
-        await delay(10);
+        await delay(RETRY_MS);
       }
     }
   }
