@@ -37,6 +37,11 @@ export interface ResourceCache<K extends Kind> {
    * answers is the last of them. Returns a function that ends the subscription.
    */
   onChange(listener: (key: Key) => void): () => void;
+  /**
+   * Resolves once the cache knows all that had happened when it was asked, also what a watch has missed that has
+   * fallen silent. Costs a list; while the server is away it waits.
+   */
+  refresh(): Promise<void>;
 }
 
 /** Raised by every adapter; `code` is what Kubernetes calls `reason`. */

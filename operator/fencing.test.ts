@@ -52,7 +52,7 @@ async function run(seed: number, guard?: (leader: Leader) => Leader): Promise<Ru
   try {
     await world.store.create('Namespace', { metadata: { name: 'gsv-system' }, spec: {} });
     rivals.forEach((rival, at) => {
-      rival.start(writers[at] as GitWriter, book, rival === first ? guard : undefined);
+      rival.start({ git: writers[at] as GitWriter, book, ...(rival === first && guard ? { guard } : {}) });
     });
     await pass(leaseMs + 2 * retryMs);
     assert.is(first.leader.state, 'leading');
@@ -89,7 +89,7 @@ async function settled(world: World, rivals: readonly Rival[]): Promise<void> {
   for (let turn = 0; quiet < 8; turn += 1) {
     if (turn > 20_000) throw new Error('the operators do not come to rest');
     await new Promise((resolve) => (turn < 100 ? setImmediate(resolve) : setTimeout(resolve, 1)));
-    quiet = rivals.every((rival) => rival.idle) ? quiet + 1 : 0;
+    quiet = rivals.every((rival) => rival.idle && !rival.takesOver) ? quiet + 1 : 0;
     if (world.clock.step(0)) quiet = 0;
   }
 }

@@ -1,4 +1,6 @@
 import type { Logger } from '../config/log.ts';
+import type { Kind } from '../crds/kinds.ts';
+import type { ResourceCache } from '../crds/store.ts';
 import type { OrderLedger } from './orders/worker.ts';
 import type { Ports } from './ports.ts';
 import { platformRootChange } from './render/render.ts';
@@ -78,6 +80,21 @@ export async function takeOver({ leader, git, ledger, clock, log }: Takeover): P
       }
     }
   }
+  leader.assert();
+}
+
+/**
+ * Waits until the caches know all that happened before this term: what the predecessor has ended and our watch, fallen
+ * silent, has not told would be begun anew. To be called when nobody before us can write any more.
+ *
+ * @throws Deposed
+ */
+export async function lookAgain(
+  caches: readonly Pick<ResourceCache<Kind>, 'refresh'>[],
+  leader: Leader,
+): Promise<void> {
+  const over = new Promise<void>((resolve) => leader.signal.addEventListener('abort', () => resolve()));
+  await Promise.race([Promise.all(caches.map((cache) => cache.refresh())), over]);
   leader.assert();
 }
 

@@ -1,7 +1,8 @@
 import { Registry } from 'prom-client';
 import type { Logger } from '../config/log.ts';
 import { OWN_KINDS } from '../crds/definitions.ts';
-import { keyText, parseKey, type ResourceStore } from '../crds/store.ts';
+import type { Kind } from '../crds/kinds.ts';
+import { keyText, parseKey, type ResourceCache, type ResourceStore } from '../crds/store.ts';
 import type { LedgerEvent } from '../ledger/client.ts';
 import { apiKeyController } from './controllers/api-key.ts';
 import { capabilityController } from './controllers/capability.ts';
@@ -15,7 +16,7 @@ import { organizationController } from './controllers/organization.ts';
 import { projectController } from './controllers/project.ts';
 import { teamController } from './controllers/team.ts';
 import { walletController } from './controllers/wallet.ts';
-import { fenced, takeOver } from './fencing.ts';
+import { fenced, lookAgain, takeOver } from './fencing.ts';
 import type { Ports } from './ports.ts';
 import type { Platform } from './render/platform.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
@@ -90,11 +91,12 @@ export function startOperator(options: OperatorOptions): Operator {
   });
   const readiness = new Readiness();
   if (leader !== undefined) leaderMetrics(registry, leader);
-  const synced = watched(ports.store);
+  const watched = caches(ports.store);
+  const synced = Promise.all(watched.map((cache) => cache.synced));
   readiness.until('the watches are not synced yet', synced);
   const running = start({
     // Before the watches are synced a process is no good successor: it does not stand for election.
-    term: synced.then(() => leader?.start() && term(leader, { ...given, clock }, readiness)),
+    term: synced.then(() => leader?.start() && term(leader, { ...given, clock }, watched, readiness)),
     controllers,
     events,
     workers,
@@ -115,12 +117,20 @@ export function startOperator(options: OperatorOptions): Operator {
   };
 }
 
-/** Resolves when this process leads and everybody who refuses a lower epoch knows so. */
-async function term(leader: Leader, given: Pick<Ports, 'git' | 'ledger' | 'clock' | 'log'>, readiness: Readiness) {
+/** Resolves when this process leads, everybody who refuses a lower epoch knows so, and it has seen what was before. */
+async function term(
+  leader: Leader,
+  given: Pick<Ports, 'git' | 'ledger' | 'clock' | 'log'>,
+  watched: readonly ResourceCache<Kind>[],
+  readiness: Readiness,
+): Promise<void> {
   await leader.elected;
   const taken = takeOver({ ...given, leader });
   readiness.until('the Lease is ours; Git and the ledger do not know of it yet', taken);
   await taken;
+  const seen = lookAgain(watched, leader);
+  readiness.until('the Lease is ours; what is there is being listed again', seen);
+  await seen;
 }
 
 function definitions(context: ControllerContext, feed: LedgerFeed): Definition[] {
@@ -169,8 +179,8 @@ function build(definition: Definition, { ports, metrics }: ControllerContext, ra
 }
 
 /** Those of others are watched by who needs them: a CRD that is not installed must not stop us. */
-async function watched(store: ResourceStore): Promise<void> {
-  await Promise.all([...OWN_KINDS, 'Namespace' as const].map((kind) => store.watch(kind).synced));
+function caches(store: ResourceStore): ResourceCache<Kind>[] {
+  return [...OWN_KINDS, 'Namespace' as const].map((kind) => store.watch<Kind>(kind));
 }
 
 interface Parts {

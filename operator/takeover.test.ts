@@ -1,12 +1,16 @@
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { createLogger } from '../config/log.ts';
+import { FaultyStore } from '../hack/testing/faults.ts';
+import { secretCapability } from '../hack/testing/operator/catalog.ts';
 import { FakeGit } from '../hack/testing/operator/fakes.ts';
 import { ManualClock } from '../hack/testing/operator/manual-clock.ts';
+import { Rival, settle } from '../hack/testing/operator/rivals.ts';
+import { NS, World } from '../hack/testing/operator/world.ts';
 import { LedgerError } from '../ledger/client.ts';
 import { takeOver } from './fencing.ts';
 import { GitError } from './git/errors.ts';
-import type { Leader } from './runtime/leader.ts';
+import { LEADER_TIMES, type Leader } from './runtime/leader.ts';
 
 function leading(epoch: number): Leader {
   const signal = new AbortController().signal;
@@ -43,4 +47,46 @@ test('a remote that is away holds the takeover up until it answers', async () =>
   await clock.advance(10_000, async () => void (await new Promise((resolve) => setImmediate(resolve))));
   await taken;
   assert.is(git.files.size, 1);
+});
+
+test('a standby whose watch fell silent does not begin anew what the leader before it has ended', async () => {
+  const world = await World.open();
+  const rivals = ['first', 'second'].map((name) => new Rival(world, name));
+  const [first, second] = rivals as [Rival, Rival];
+  const alone = world.settle;
+  try {
+    await world.start();
+    await world.catalog({ capability: secretCapability() });
+    await world.stop();
+    world.settle = () => settle(world, rivals);
+    await world.store.create('Namespace', { metadata: { name: 'gsv-system' }, spec: {} });
+    first.start({ git: world.git.writer() });
+    await world.settle();
+    await world.advance(LEADER_TIMES.leaseMs + 2 * LEADER_TIMES.retryMs);
+    await world.order('claims', { fulfilment: world.pay() });
+    const { uid } = (await world.instance()).metadata;
+    assert.is(world.secrets.policies.size, 1);
+    let behind: FaultyStore | undefined;
+    second.start({
+      git: world.git.writer(),
+      wrap: (doors) => {
+        behind = new FaultyStore(doors.store, { seed: 1 });
+        return { ...doors, store: behind };
+      },
+    });
+    await world.advance(1_000);
+    behind?.silence();
+    await world.delete('Instance', { namespace: NS, name: 'claims' });
+    await world.advance(30_000);
+    assert.is(world.secrets.policies.size, 0);
+    await first.close();
+    await world.advance(30_000);
+    assert.is(second.leader.state, 'leading');
+    assert.ok((behind?.fired.silentEvents ?? 0) > 0);
+    assert.equal([world.git.mentioning(uid), [...world.secrets.policies.keys()]], [[], []]);
+  } finally {
+    world.settle = alone;
+    for (const rival of rivals) await rival.close();
+    await world.close();
+  }
 });

@@ -60,6 +60,11 @@ export class WatchCache<K extends Kind> implements ResourceCache<K> {
     };
   }
 
+  /** What was pushed is there with the next turn. */
+  refresh(): Promise<void> {
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** Takes a change; undefined = the object is gone. Returns before anybody hears of it. */
   push(key: Key, object: KindMap[K] | undefined): void {
     this.#incoming.push({ key: keyOf(key), object });

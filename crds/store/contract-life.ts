@@ -149,6 +149,18 @@ export function watching(store: GetStore): void {
     );
   });
 
+  test('a cache that was refreshed holds all that was written before', async () => {
+    const cache = store().watch('Organization');
+    const [gone, kept] = [unique('org'), unique('org')];
+    for (const name of [gone, kept]) await store().create('Organization', organization(name));
+    await store().delete('Organization', { name: gone });
+    await Promise.all([cache.refresh(), cache.refresh()]);
+    assert.is(cache.get({ name: gone }), undefined);
+    assert.ok(cache.get({ name: kept }));
+    await store().delete('Organization', { name: kept });
+    await eventually('it follows what comes after', () => cache.get({ name: kept }) === undefined);
+  });
+
   test('a cache never goes back in time', async () => {
     const name = unique('org');
     const cache = store().watch('Organization');

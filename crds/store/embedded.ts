@@ -31,6 +31,8 @@ export interface EmbeddedStoreOptions {
   /** File that keeps the objects over restarts. Absent: they live as long as the process. */
   journal?: string;
   now?: () => Date;
+  /** The uid of a new object, another one at each call. Absent: random. */
+  uid?: (kind: Kind, key: Key) => string;
 }
 
 /** A cache, and what it holds. */
@@ -52,6 +54,7 @@ type Any = KindMap[Kind];
 export class EmbeddedStore implements ResourceStore {
   readonly #validate: Validation;
   readonly #now: () => Date;
+  readonly #uid: (kind: Kind, key: Key) => string;
   readonly #journal: Journal | undefined;
   readonly #objects = new Map<Kind, Map<string, Stored>>();
   readonly #caches = new Map<Kind, Map<string, Watched>>();
@@ -61,6 +64,7 @@ export class EmbeddedStore implements ResourceStore {
   private constructor(options: EmbeddedStoreOptions, journal: Journal | undefined, recovered: Recovered) {
     this.#validate = options.validate ?? CRD_RULES;
     this.#now = options.now ?? (() => new Date());
+    this.#uid = options.uid ?? (() => randomUUID());
     this.#journal = journal;
     this.#resourceVersion = recovered.resourceVersion;
     for (const { kind, stored } of recovered.objects)
@@ -256,7 +260,7 @@ export class EmbeddedStore implements ResourceStore {
     const meta: ObjectMeta = {
       name,
       ...(namespace === undefined ? {} : { namespace }),
-      uid: randomUUID(),
+      uid: this.#uid(kind, metadata),
       resourceVersion: '',
       generation: 1,
       creationTimestamp: this.#time(),

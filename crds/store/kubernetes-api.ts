@@ -73,14 +73,15 @@ export class KubernetesApi {
   /**
    * Yields the events of a watch until the server ends it.
    * @param silenceMs ends it, too, when nothing at all has come for so long
+   * @param end and so does this
    * @throws ApiError
    */
-  async *watch(path: string, query: Call['query'], silenceMs: number): AsyncGenerator<WatchEvent> {
+  async *watch(path: string, query: Call['query'], silenceMs: number, end?: AbortSignal): AsyncGenerator<WatchEvent> {
     const silence = new AbortController();
     const fallSilent = (): void => silence.abort(new ApiError(0, 'Silent', `nothing was heard for ${silenceMs} ms`));
     let timer = setTimeout(fallSilent, Math.min(silenceMs, WATCH_START_TIMEOUT_MS));
     try {
-      const signal = AbortSignal.any([silence.signal, this.#closing.signal]);
+      const signal = AbortSignal.any([silence.signal, this.#closing.signal, ...(end ? [end] : [])]);
       const { headers, watches } = await this.#connection.open();
       const url = this.#connection.url(path, { ...query, watch: true });
       const response = await request(url, { headers, dispatcher: watches, signal, headersTimeout: 0, bodyTimeout: 0 });

@@ -105,6 +105,30 @@ for (const [how, broken] of [
   });
 }
 
+test('a refresh ends a watch that has fallen silent: a new list tells what it missed, and the watch goes on from it', async (t) => {
+  const { server, cache, told } = await follow(t, {
+    calls: [page([object('deleted', '2')], '5'), page([object('added', '9')], '10')],
+    watches: [open, events([event('ADDED', 'later', '11')])],
+  });
+  await eventually('the watch is open', () => from(server).length === 1);
+  assert.is(names(cache), 'deleted');
+  await cache.refresh();
+  assert.is(names(cache).split(',')[0], 'added');
+  assert.ok(told.includes('deleted'));
+  await eventually('the watch goes on', () => names(cache) === 'added,later');
+  assert.equal(from(server), ['5', '10']);
+});
+
+test('a refresh waits until the server answers again', async (t) => {
+  const { cache } = await follow(t, {
+    calls: [page([object('a', '2')], '5'), status(403, 'Forbidden', 'not now'), page([object('b', '9')], '10')],
+    watches: [open, open],
+  });
+  await cache.synced;
+  await cache.refresh();
+  assert.is(names(cache), 'b');
+});
+
 test('pages that expire while they are read: the next list comes in one piece', async (t) => {
   const { server, cache } = await follow(
     t,

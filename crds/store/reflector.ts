@@ -55,6 +55,10 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
   readonly #cache = new WatchCache<K>([]);
   readonly #compactor = new Compactor();
   readonly #stopping = new AbortController();
+  /** Ends the present watch. */
+  #interruption = new AbortController();
+  /** Those who wait for the next list that begins. */
+  #waiting: (() => void)[] = [];
   #markSynced: () => void = () => {};
   /** Where the watch goes on; undefined = list first. */
   #version: string | undefined;
@@ -85,11 +89,21 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
     return this.#cache.onChange(listener);
   }
 
+  refresh(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#version = undefined;
+      this.#interruption.abort();
+    });
+  }
+
   /** Ends the watch. What was seen so far can still be read. */
   stop(): void {
     this.#stopping.abort();
     this.#cache.stop();
     this.#markSynced();
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   async #run(): Promise<void> {
@@ -97,15 +111,15 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
     while (!this.#stopped) {
       try {
         if (this.#version === undefined) {
-          this.#version = await this.#list();
-          this.#whole = false;
+          await this.#listFor(this.#waiting.splice(0));
           if (this.#unknown) log.warn({ kind }, `watching ${kind}: the API server knows the kind now`);
           this.#unknown = false;
           this.#markSynced();
         }
-        await this.#watch(this.#version);
+        if (this.#version !== undefined) await this.#watch(this.#version);
       } catch (error) {
         if (this.#stopped) return;
+        if (this.#interruption.signal.aborted) continue;
         const problem = ApiError.of(error);
         if (outdated(problem)) this.#version = undefined;
         if (problem.expired) this.#expirations += 1;
@@ -126,6 +140,21 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
     else if (this.#unknown)
       log.warn(fields, `watching ${kind}: the API server does not know it; is its CRD installed?`);
     else log.warn(fields, `watching ${kind}: ${problem.message}`);
+  }
+
+  /** @param waiting told when the list is complete; should it fail, they wait for the next */
+  async #listFor(waiting: (() => void)[]): Promise<void> {
+    this.#interruption = new AbortController();
+    try {
+      const version = await this.#list();
+      // Whoever has asked meanwhile wants another list.
+      this.#version = this.#waiting.length === 0 ? version : undefined;
+      this.#whole = false;
+      for (const resolve of waiting) resolve();
+    } catch (error) {
+      this.#waiting.push(...waiting);
+      throw error;
+    }
   }
 
   /** Lists all pages into the cache. @returns the version that the list shows */
@@ -168,12 +197,14 @@ export class Reflector<K extends Kind> implements ResourceCache<K> {
     const started = Date.now();
     const timeoutSeconds = Math.round(WATCH_SECONDS * (1 + random()));
     const query = { resourceVersion: from, labelSelector, allowWatchBookmarks: true, timeoutSeconds };
-    for await (const event of api.watch(path, query, silenceMs)) {
-      if (this.#stopped) return;
+    const { signal } = this.#interruption;
+    for await (const event of api.watch(path, query, silenceMs, signal)) {
+      if (this.#stopped || signal.aborted) return;
       this.#version = this.#follow(event);
       this.#failures = 0;
       this.#expirations = 0;
     }
+    if (signal.aborted) return;
     if (Date.now() - started < SHORT_WATCH_MS && this.#version === from) {
       throw new ApiError(0, 'Short', 'the watch ended at once');
     }

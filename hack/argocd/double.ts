@@ -111,6 +111,7 @@ export class ArgoCdDouble {
             for (const object of of(kind)) listener(object.metadata);
             return () => listeners.delete(listener);
           },
+          refresh: async () => undefined,
         }) as unknown as ResourceCache<Kind>,
     };
   }

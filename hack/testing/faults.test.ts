@@ -37,7 +37,7 @@ async function readings(plan: FaultPlan): Promise<{ seen: string[]; truth: strin
 test('without faults a reader sees each change and no fault is counted', async () => {
   const { seen, truth, store } = await readings({ seed: 7 });
   assert.equal(seen, truth);
-  assert.equal(store.fired, { staleReads: 0, droppedEvents: 0, crashes: 0 });
+  assert.equal(store.fired, { staleReads: 0, droppedEvents: 0, silentEvents: 0, crashes: 0 });
 });
 
 test('stale reads fire: as often as counted, the answer is the one before', async () => {
@@ -96,6 +96,33 @@ test('dropped events fire: neither listener nor cache learns, until a relist tel
   assert.equal(told.sort(), ['early', 'early', 'late']);
   assert.ok(cache.get({ name: 'late' }));
   assert.is(cache.get({ name: 'early' }), undefined);
+});
+
+test('a refresh ends lag and silence: nothing that was before it is read any more', async () => {
+  const { store } = await open({ seed: 5, droppedEvents: 1, staleReads: 1 });
+  const cache = store.watch('Organization');
+  await cache.synced;
+  store.silence();
+  await store.create('Organization', organization('new'));
+  await turn();
+  await cache.refresh();
+  assert.ok(cache.get({ name: 'new' }));
+});
+
+test('a silent watch tells nothing and counts what it kept to itself, until a relist tells it', async () => {
+  const { store } = await open({ seed: 5 });
+  const cache = store.watch('Organization');
+  await cache.synced;
+  store.silence();
+  await store.create('Organization', organization('unheard'));
+  await turn();
+  assert.is(cache.get({ name: 'unheard' }), undefined);
+  store.relist();
+  assert.ok(cache.get({ name: 'unheard' }));
+  await store.create('Organization', organization('heard'));
+  await turn();
+  assert.ok(cache.get({ name: 'heard' }));
+  assert.is(store.fired.silentEvents, 1);
 });
 
 for (const when of ['before', 'after'] as const) {

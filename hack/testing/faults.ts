@@ -25,6 +25,8 @@ export interface FaultPlan {
 export interface FaultCounts {
   staleReads: number;
   droppedEvents: number;
+  /** Changes that came while a watch was silent. */
+  silentEvents: number;
   crashes: number;
 }
 
@@ -52,12 +54,13 @@ export function seeded(seed: number): () => number {
  * inner store. Without faults in the plan it behaves as the inner store does.
  */
 export class FaultyStore implements ResourceStore {
-  readonly fired: FaultCounts = { staleReads: 0, droppedEvents: 0, crashes: 0 };
+  readonly fired: FaultCounts = { staleReads: 0, droppedEvents: 0, silentEvents: 0, crashes: 0 };
   readonly #inner: ResourceStore;
   readonly #plan: FaultPlan;
   readonly #random: () => number;
   readonly #caches = new Map<string, FaultyCache<Kind>>();
   #writes = 0;
+  #silent = false;
 
   constructor(inner: ResourceStore, plan: FaultPlan) {
     this.#inner = inner;
@@ -70,8 +73,14 @@ export class FaultyStore implements ResourceStore {
     return this.#writes;
   }
 
-  /** What a reflector does now and then: every cache learns all that it missed, and tells it. */
+  /** From now on no watch tells anything, as on a connection that is half open, until the next {@link relist}. */
+  silence(): void {
+    this.#silent = true;
+  }
+
+  /** What a reflector does now and then, and after a silence: every cache learns all that it missed, and tells it. */
   relist(): void {
+    this.#silent = false;
     for (const cache of this.#caches.values()) cache.relist();
   }
 
@@ -91,7 +100,7 @@ export class FaultyStore implements ResourceStore {
     let cache = this.#caches.get(id);
     if (cache === undefined) {
       cache = new FaultyCache(this.#inner.watch<Kind>(kind, selection), {
-        dropped: () => this.#happens('droppedEvents'),
+        dropped: () => this.#isSilent() || this.#happens('droppedEvents'),
         stale: () => this.#happens('staleReads'),
       });
       this.#caches.set(id, cache);
@@ -125,6 +134,11 @@ export class FaultyStore implements ResourceStore {
     for (const cache of this.#caches.values()) cache.stop();
     if (crash.when === 'after') await act();
     throw new CrashError(this.#plan);
+  }
+
+  #isSilent(): boolean {
+    if (this.#silent) this.fired.silentEvents += 1;
+    return this.#silent;
   }
 
   #happens(fault: 'staleReads' | 'droppedEvents'): boolean {
@@ -184,6 +198,13 @@ class FaultyCache<K extends Kind> implements ResourceCache<K> {
       for (const key of known) if (this.#listeners.has(listener)) listener(key);
     });
     return () => this.#listeners.delete(listener);
+  }
+
+  /** A list that was asked for is no older than the question: nothing that was before it can be read any more. */
+  async refresh(): Promise<void> {
+    await this.#inner.refresh();
+    this.relist();
+    this.#before.clear();
   }
 
   relist(): void {

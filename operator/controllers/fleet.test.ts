@@ -48,7 +48,9 @@ async function running(world: World, version: string): Promise<string[]> {
 function breakVersion(world: World, version: string, works: (name: string) => boolean = () => false): void {
   const { reply } = world.probe;
   world.probe.reply = (organization, name) => {
-    const bound = world.store.watch('Instance').get({ namespace: NS, name })?.status?.version;
+    const { status } = world.store.watch('Instance').get({ namespace: NS, name }) ?? {};
+    // At its first visit an Instance has not said yet what it is bound to.
+    const bound = status?.version ?? world.store.watch('Offering').get(OFFERING)?.spec.channel;
     if (bound !== version || works(name)) return reply(organization, name);
     return { ok: false, code: 'artifact_corrupt', detail: 'it does not work.' };
   };
@@ -155,6 +157,41 @@ test('whom a version does not fit, who rests and who decides for himself holds n
     await edit('b', { suspend: false });
     await world.advance(TOLD_MS);
     assert.is(await world.condition('Instance', { namespace: NS, name: 'b' }, 'UpToDate'), 'True/Succeeded');
+  }));
+
+test('a system that is away when the next group is due does not let the whole fleet loose when it is back', () =>
+  withFleet(async (world) => {
+    await channel(world, '1.1.0');
+    const [canary] = await running(world, '1.1.0');
+    const { reply } = world.probe;
+    breakVersion(world, '1.0.0', (name) => name === canary);
+    for (const name of NAMES) {
+      const { spec } = await world.instance(name);
+      await world.apply('Instance', { namespace: NS, name }, { ...spec, config: { tone: 'brisk' } });
+    }
+    await world.advance(2 * SOAK_MS);
+    assert.is((await rolloutOf(world))?.phase, 'Rolling');
+    assert.is((await rolloutOf(world))?.held, 6);
+    const writes = world.writes.filter((each) => each.includes('Offering')).length;
+    await world.advance(2 * SOAK_MS);
+    assert.is(world.writes.filter((each) => each.includes('Offering')).length, writes);
+    world.probe.reply = reply;
+    breakVersion(world, '1.1.0', (name) => name === canary);
+    await world.advance(WINDOW_MS + 4 * TOLD_MS);
+    const rollout = await rolloutOf(world);
+    assert.equal([rollout?.phase, rollout?.updated, rollout?.failed, rollout?.group], ['Halted', 1, 4, 2]);
+  }));
+
+test('a new Instance that waits for something of its own holds up no group', () =>
+  withFleet(async (world) => {
+    await channel(world, '1.1.0');
+    breakVersion(world, '1.1.0', (name) => !name.startsWith('new'));
+    // So many that the places of some are before that of the canary.
+    for (let at = 0; at < 12; at++)
+      await world.order(`new${at}`, { fulfilment: world.pay(20 + at), upgradePolicy: 'Automatic' });
+    await world.advance(3 * (SOAK_MS + TOLD_MS));
+    const rollout = await rolloutOf(world);
+    assert.equal([rollout?.phase, rollout?.updated, rollout?.held], ['Complete', 7, 12]);
   }));
 
 test('a new Instance gets the version of the channel at once, also in the middle of a rollout', () =>

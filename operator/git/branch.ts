@@ -23,15 +23,11 @@ export class Branch {
     this.#onRewritten = onRewritten;
   }
 
-  /** The commit to build on; undefined for an empty branch. @throws GitError */
+  /** The commit to build on; undefined for an empty branch. The remote is greeted meanwhile. @throws GitError */
   async base(): Promise<string | undefined> {
     if (!this.#known) await this.synchronise();
-    return this.#tip;
-  }
-
-  /** Begins to talk to the remote, which takes a while: to be called when there will be something to push. */
-  greet(): void {
     this.#visit ??= this.#remote.visit();
+    return this.#tip;
   }
 
   /** Reads the remote without meaning to write. */
@@ -57,7 +53,7 @@ export class Branch {
   /** Asks the remote whether it still stands at `base`. */
   async standsAt(base: string | undefined): Promise<boolean> {
     try {
-      this.#known = (await (this.#visit === undefined ? this.#remote.tip() : this.#visit.tip())) === base;
+      this.#known = (await (this.#visit ?? this.#remote.visit()).tip()) === base;
       return this.#known;
     } finally {
       this.#leave();

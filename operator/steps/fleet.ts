@@ -12,7 +12,7 @@ const SOAK_MS = 120_000;
 const TOLERATED_ONE_OF = 10;
 
 /** How an Instance that follows the channel by itself stands to its version. */
-type Standing = 'Updated' | 'Failed' | 'Held' | 'Switching' | 'Able';
+type Standing = 'Updated' | 'Failed' | 'Held' | 'Unready' | 'Switching' | 'Able';
 
 interface Member {
   place: string;
@@ -69,11 +69,15 @@ function memberOf(instance: Instance, version: string): Member {
 }
 
 function standingOf(instance: Instance, version: string): Standing {
-  const { version: running, upgrade, conditions } = instance.status ?? {};
-  if (running === version) return upgrade?.phase !== 'Proving' && isReady(instance) ? 'Updated' : 'Switching';
+  const { version: running, previousVersion, upgrade, conditions } = instance.status ?? {};
+  if (running === version) {
+    if (upgrade?.phase !== 'Proving' && isReady(instance)) return 'Updated';
+    // One that was made with it has switched from nothing: what it still lacks, its buyer's secret perhaps, is its own.
+    return previousVersion === undefined ? 'Held' : 'Switching';
+  }
   if (upgrade?.phase === 'RolledBack' && upgrade.to === version) return 'Failed';
   if (findCondition(conditions, 'UpToDate')?.status === 'False') return 'Held';
-  return isReady(instance) ? 'Able' : 'Held';
+  return isReady(instance) ? 'Able' : 'Unready';
 }
 
 function begin(version: string, now: string): Rollout {
@@ -81,8 +85,8 @@ function begin(version: string, now: string): Rollout {
 }
 
 function countsOf(members: readonly Member[]): Pick<Rollout, 'total' | 'updated' | 'failed' | 'held'> {
-  const count = (wanted: Standing) => members.filter(({ standing }) => standing === wanted).length;
-  return { total: members.length, updated: count('Updated'), failed: count('Failed'), held: count('Held') };
+  const count = (...wanted: Standing[]) => members.filter(({ standing }) => wanted.includes(standing)).length;
+  return { total: members.length, updated: count('Updated'), failed: count('Failed'), held: count('Held', 'Unready') };
 }
 
 function isTooMany(admitted: readonly Member[]): boolean {
@@ -91,11 +95,16 @@ function isTooMany(admitted: readonly Member[]): boolean {
   return failed * TOLERATED_ONE_OF > tried;
 }
 
-/** Lets the next ones begin, in the order of their places; when nobody is left who could, it is complete. */
+/**
+ * Lets the next ones begin, in the order of their places. When nobody is left whom the version would fit, it is
+ * complete. Whom something else keeps from being ready is not waited for by the others, but still takes the version
+ * in a group: a system that is away for a while must not let a whole fleet loose when it comes back.
+ */
 function nextGroup(rollout: Rollout, members: readonly Member[]): Rollout {
   const able = members.filter(({ standing }) => standing === 'Able').map(({ place }) => place);
   const size = Math.min(GROWTH ** rollout.group, MAX_GROUP);
   const last = able.sort().slice(0, size).at(-1);
+  if (last === undefined && members.some(({ standing }) => standing === 'Unready')) return rollout;
   if (last === undefined) return { ...without(rollout), phase: 'Complete' };
   return { ...without(rollout), group: rollout.group + 1, admittedThrough: last };
 }

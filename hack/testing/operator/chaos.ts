@@ -9,6 +9,9 @@ import { aroundCalls, type Doors } from './crash.ts';
 export const FAULTS = ['refused', 'replyLost', 'conflict', 'diedBefore', 'diedAfter', 'unreadable'] as const;
 type Fault = (typeof FAULTS)[number];
 
+/** How often each fault has fired. */
+export type ChaosCounts = Record<Fault | 'staleReads' | 'droppedEvents' | 'silentEvents' | 'relists', number>;
+
 export interface ChaosOptions {
   seed: number;
   /** Share of calls that something happens to, 0 to 1. */
@@ -24,10 +27,11 @@ const ALWAYS_READABLE = new Set(['ledger.events', 'store.close', 'blobs.get']);
  * a process that dies before or after an effect; and a store whose watches lag, miss events and list again.
  */
 export class Chaos {
-  readonly fired: Record<Fault | 'staleReads' | 'droppedEvents' | 'relists', number> = {
+  readonly fired: ChaosCounts = {
     ...(Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>),
     staleReads: 0,
     droppedEvents: 0,
+    silentEvents: 0,
     relists: 0,
   };
   dead = false;
@@ -47,16 +51,21 @@ export class Chaos {
     return aroundCalls({ ...doors, store: this.#store }, (effect, run, name) => this.#call(effect, run, name));
   };
 
-  /** What a reflector does after 410 Gone, or by itself now and then. */
+  /** Its watches tell nothing any more, until they list again. */
+  silence(): void {
+    this.#store?.silence();
+  }
+
+  /** What a reflector does after a silence, after 410 Gone, or by itself now and then. */
   relist(): void {
     this.fired.relists += 1;
     this.#store?.relist();
   }
 
   /** What has fired so far, watches included. */
-  figures(): Chaos['fired'] {
-    const { staleReads = 0, droppedEvents = 0 } = this.#store?.fired ?? {};
-    return { ...this.fired, staleReads, droppedEvents };
+  figures(): ChaosCounts {
+    const { staleReads = 0, droppedEvents = 0, silentEvents = 0 } = this.#store?.fired ?? {};
+    return { ...this.fired, staleReads, droppedEvents, silentEvents };
   }
 
   async #call(effect: string | undefined, run: () => unknown, name: string): Promise<unknown> {

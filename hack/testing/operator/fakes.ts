@@ -29,6 +29,8 @@ export class FakeGit implements GitPort {
   readonly #forced = new Map<string, string>();
   /** The highest epoch that a leader has claimed. */
   epoch = 0;
+  /** Of each commit that a process's own {@link writer} made: the epoch of that process. */
+  readonly epochs: number[] = [];
   failure: Error | undefined;
   /** Set: commits even what is there already, as a writer must not. */
   careless = false;
@@ -57,22 +59,22 @@ export class FakeGit implements GitPort {
     this.epoch = epoch;
   }
 
-  /** One process's own writer: it is refused for good once another has claimed a higher epoch. */
-  writer(): GitPort {
+  /** One process's own writer: it is refused for good once another has claimed a higher epoch, unless it has no fence. */
+  writer(fence = true): GitPort {
     let own = 0;
+    const write = async (act: () => Promise<Committed>): Promise<Committed> => {
+      if (fence) this.#refuseBelow(own);
+      const written = await act();
+      if (written.changed) this.epochs.push(own);
+      return written;
+    };
     return {
       claim: async (epoch) => {
         await this.claim(epoch);
         own = epoch;
       },
-      commit: async (change) => {
-        this.#refuseBelow(own);
-        return this.commit(change);
-      },
-      remove: async (removal) => {
-        this.#refuseBelow(own);
-        return this.remove(removal);
-      },
+      commit: (change) => write(() => this.commit(change)),
+      remove: (removal) => write(() => this.remove(removal)),
       contains: (revision, commit) => this.contains(revision, commit),
     };
   }

@@ -60,6 +60,7 @@ function storeOver({ state, ground, stale }: View): ResourceStore {
       get: (key: Key) => listed(kind).find(({ metadata }) => keyText(metadata) === keyText(key)),
       list: () => listed(kind),
       onChange: () => () => undefined,
+      refresh: async () => undefined,
     }),
     applyStatus: async (_kind, _key, status, { resourceVersion }) => {
       const instance = present(resourceVersion);

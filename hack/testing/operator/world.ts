@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto';
 import { createLogger } from '../../../config/log.ts';
 import { findCondition } from '../../../crds/conditions.ts';
 import type { CapabilitySpec, InstanceSpec, OfferingSpec } from '../../../crds/generated/kinds.ts';
 import { type Kind, type KindMap, organizationNamespace } from '../../../crds/kinds.ts';
 import { EmbeddedStore } from '../../../crds/store/embedded.ts';
-import type { Key, ResourceStore } from '../../../crds/store.ts';
+import { type Key, keyText, type ResourceStore } from '../../../crds/store.ts';
 import { type Operator, startOperator } from '../../../operator/operator.ts';
 import type { Ports } from '../../../operator/ports.ts';
 import { defaultPlatform } from '../../../operator/render/platform.ts';
@@ -22,6 +23,15 @@ const PAUSE_MS = 2;
 const MAX_TURNS = 15_000;
 
 export const NS = organizationNamespace('acme');
+
+/** What every operator of a world is told of its installation. */
+export const SETTINGS = {
+  publicUrl: 'https://store.example.com',
+  platform: {
+    ...defaultPlatform('https://git.example.com/gsv.git', 'main'),
+    runtime: { image: `mirror.example.com/lfx@sha256:${'5'.repeat(64)}` },
+  },
+};
 
 type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git' | 'delivery' | 'probe'>;
 
@@ -51,9 +61,11 @@ export class World {
     this.secrets.now = () => new Date(this.clock.now()).toISOString();
   }
 
-  static async open(): Promise<World> {
+  /** @param seed given: uids depend on it and on the names alone, and with them what is chosen by uid */
+  static async open(seed?: number): Promise<World> {
     const holder: { world?: World } = {};
-    const store = await EmbeddedStore.open({ now: () => new Date(holder.world?.clock.now() ?? 0) });
+    const now = () => new Date(holder.world?.clock.now() ?? 0);
+    const store = await EmbeddedStore.open(seed === undefined ? { now } : { now, uid: namedUids(seed) });
     const world = new World(store);
     holder.world = world;
     return world;
@@ -66,13 +78,7 @@ export class World {
     const doors = wrap({ store, ledger, secrets, blobs, git, delivery, probe });
     this.#operator = startOperator({
       ...doors,
-      settings: {
-        publicUrl: 'https://store.example.com',
-        platform: {
-          ...defaultPlatform('https://git.example.com/gsv.git', 'main'),
-          runtime: { image: `mirror.example.com/lfx@sha256:${'5'.repeat(64)}` },
-        },
-      },
+      settings: SETTINGS,
       log: createLogger({ part: 'operator', level: 'silent' }),
       clock: this.clock,
       random: () => 0.5,
@@ -211,6 +217,24 @@ export class World {
     const version = instance?.status?.version ?? instance?.spec.version ?? channel;
     return this.store.watch('OfferingVersion').get({ name: `${offering}-${version}` })?.spec.contractDigest ?? '';
   }
+}
+
+/** The n-th object of a name has the same uid in every run of the seed. */
+function namedUids(seed: number): (kind: Kind, key: Key) => string {
+  const made = new Map<string, number>();
+  return (kind, key) => {
+    const name = `${kind} ${keyText(key)}`;
+    const nth = (made.get(name) ?? 0) + 1;
+    made.set(name, nth);
+    const hex = createHash('sha256').update(`${seed} ${name} ${nth}`).digest('hex');
+    return [
+      hex.slice(0, 8),
+      hex.slice(8, 12),
+      `4${hex.slice(12, 15)}`,
+      `8${hex.slice(15, 18)}`,
+      hex.slice(18, 30),
+    ].join('-');
+  };
 }
 
 /** Notes every write that goes through to the store. */
