@@ -173,17 +173,16 @@ function isEnough({ plan, proxy, ledger, bank, seen }: Scene): boolean {
 /** The troubles go on until the last caller has been answered. */
 async function work(scene: Scene): Promise<void> {
   let closed = false;
-  let failed = false;
   const troubles = (async () => {
     while (!closed) {
       await delay(30 + scene.random() * 60);
       await makeTrouble(scene);
     }
   })().catch((error: unknown) => {
-    failed = true;
+    scene.bank.abandon();
     throw error;
   });
-  const callers = scene.bank.open(() => failed || isEnough(scene));
+  const callers = scene.bank.open(() => isEnough(scene));
   await Promise.all([troubles, callers.finally(() => (closed = true))]);
 }
 

@@ -129,8 +129,8 @@ export class LedgerClient {
     return this.#body({ method: 'GET', path: `/v1/holds/${part(hold)}` });
   }
 
-  /** Open holds of an Instance, oldest first. */
-  listHolds(query: { instanceUid: string; cursor?: string; limit?: number }): Promise<Page<Hold>> {
+  /** Open holds of an Instance, or of all, oldest first. */
+  listHolds(query: { instanceUid?: string; cursor?: string; limit?: number } = {}): Promise<Page<Hold>> {
     return this.#body({ method: 'GET', path: `/v1/holds${search(query)}` });
   }
 

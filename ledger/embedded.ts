@@ -65,7 +65,8 @@ const POLL_MS = 20;
  * our end of its standard input closes, and the kernel closes that however we die, SIGKILL included. It gets
  * its own session, so that a Ctrl-C at the terminal reaches only us and we stop it in our order.
  */
-const SUPERVISE = 'exec 3<&0; "$@" </dev/null 3<&- & server=$!; { read -r _ <&3; kill -INT $server; } & wait $server';
+export const SUPERVISE =
+  'exec 3<&0; "$@" </dev/null 3<&- & server=$!; { read -r _ <&3; kill -INT $server; } & wait $server';
 
 /**
  * Starts the PostgreSQL of the platform package on a data folder, which it makes at the first start.

@@ -36,6 +36,7 @@ export const LEDGER_ERRORS = {
   idempotency_conflict: { status: 422, meaning: 'The key was used before with another payload.' },
   too_many_runs: { status: 429, meaning: 'The Instance has as many open holds as it may have.' },
   internal: { status: 500, meaning: 'Something failed in the ledger; retry with the same key.' },
+  openmeter_unavailable: { status: 502, meaning: 'OpenMeter cannot be read; half a comparison says nothing.' },
   database_unavailable: { status: 503, meaning: 'The database is away; retry with the same key.' },
 } as const satisfies Record<string, { status: number; meaning: string }>;
 

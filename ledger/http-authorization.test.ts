@@ -48,6 +48,7 @@ const NEEDED: Record<string, string> = {
   'GET /v1/inbox': 'read',
   'GET /v1/outbox': 'read',
   'POST /v1/outbox/retry': 'audit',
+  'POST /v1/drift': 'audit',
   'GET /livez': 'public',
   'GET /readyz': 'public',
 };

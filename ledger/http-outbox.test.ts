@@ -102,3 +102,33 @@ test('an outage delays, and the figures and the API name it', async () => {
     await openmeter.close();
   }
 });
+
+test('the drift report over HTTP: a reply with both sides, and 502 when OpenMeter cannot be read', async () => {
+  const openmeter = await startOpenMeter();
+  const ledger = await startTestLedger({ openmeter: { url: openmeter.url } });
+  try {
+    await fund(ledger);
+    await charge(ledger, 'one');
+    await until(async () => (await ledger.request('GET', '/v1/outbox')).body.lag === 0);
+    const agreed = await ledger.request('POST', '/v1/drift', { body: { wallet: 'acme.main' } });
+    assert.equal(agreed.body, {
+      ok: true,
+      wallet: 'acme.main',
+      ledger: { receipts: 1, runs: 0, amount: 1 },
+      openmeter: { events: 1, amount: 1, waiting: 0 },
+      counts: {},
+      differences: [],
+    });
+    const [event] = openmeter.events;
+    assert.ok(event);
+    if (event) event.subject = 'evil.main';
+    const differs = await ledger.request('POST', '/v1/drift', { body: {} });
+    assert.equal(differs.body.counts, { event_differs: 1 });
+    openmeter.token = 'needed';
+    const away = await ledger.request('POST', '/v1/drift', { body: {} });
+    assert.equal([away.status, away.body.code], [502, 'openmeter_unavailable']);
+  } finally {
+    await ledger.close();
+    await openmeter.close();
+  }
+});

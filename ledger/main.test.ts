@@ -87,6 +87,31 @@ test('the audit command ends with 1 when the book is wrong', async () => {
   }
 });
 
+test('the drift command ends with 0 while all agree, with 1 for a difference, with 2 when a side cannot be read', async () => {
+  const database = await createTestDatabase();
+  const env = { GSV_LEDGER_DATABASE_URL: database.url };
+  try {
+    const agreed = await start(env, 'drift', '--from', '2026-10-01', '--wallet', 'acme.main').ended;
+    assert.is(agreed.code, 0);
+    assert.match(agreed.output, 'OpenMeter: not compared, GSV_OPENMETER_URL is not set\nno difference');
+
+    const operations = new LedgerOperations(database.sql);
+    await operations.putWallet('acme.main', { ownerUid: 'u' });
+    await operations.debit({ wallet: 'acme.main', lines: [] }, { key: 'k' });
+    await database.admin`update gsv_ledger.receipts set amount = 1`;
+    const differs = await start(env, 'drift', '--json').ended;
+    assert.is(differs.code, 1);
+    assert.equal(JSON.parse(differs.output).counts, { receipt_lines_differ: 1 });
+
+    const away = start({ ...env, GSV_OPENMETER_URL: 'http://127.0.0.1:1' }, 'drift');
+    assert.is((await away.ended).code, 2);
+    assert.equal(away.lines, ['OpenMeter does not answer']);
+    assert.is((await start(env, 'drift', '--since', 'monday').ended).code, 2);
+  } finally {
+    await database.close();
+  }
+});
+
 test('without a token the process ends with 1 and says what is missing', async () => {
   const run = start({ GSV_DATA_DIR: dataDir, GSV_LEDGER_PORT: '0' });
   assert.is((await run.ended).code, 1);

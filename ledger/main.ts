@@ -1,4 +1,3 @@
-import type { Registry } from 'prom-client';
 import { blobStoreOf } from '../config/artifacts.ts';
 import { createLogger, type Logger } from '../config/log.ts';
 import { createRegistry, startOps } from '../config/ops.ts';
@@ -7,6 +6,8 @@ import { createLedgerApp } from './app.ts';
 import { archiveMonth } from './archive.ts';
 import { audit } from './audit.ts';
 import { type LedgerSql, openDatabase } from './database.ts';
+import { drift } from './drift.ts';
+import { driftArguments, driftText } from './drift-report.ts';
 import { startEmbeddedPostgres } from './embedded.ts';
 import { Inbox } from './inbox.ts';
 import { createMetrics } from './metrics.ts';
@@ -103,7 +104,8 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
       () => ['the database does not answer'],
     );
   };
-  const stops: (() => Promise<void>)[] = [() => book.close()];
+  const openmeter = options.openmeter && new OpenMeter(options.openmeter);
+  const stops: (() => Promise<void>)[] = [async () => openmeter?.close(), () => book.close()];
   try {
     const app = await createLedgerApp({
       parts: {
@@ -113,8 +115,9 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
         orderStatements: new OrderStatements(book.sql),
         inbox,
         outbox,
-        outboxEnabled: options.openmeter !== undefined,
+        outboxEnabled: openmeter !== undefined,
         audit: () => audit(book.sql),
+        drift: (query) => drift(query, { sql: book.sql, openmeter }),
         ready,
         metrics,
         closing: closing.signal,
@@ -136,8 +139,12 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
     stops.unshift(() => sweeper.stop());
     const retention = startRetention({ inbox, log });
     stops.unshift(() => retention.stop());
-    if (options.openmeter) stops.unshift(startSending(options.openmeter, { outbox, registry, log }));
-    else log.info('usage is not sent to OpenMeter: GSV_OPENMETER_URL is not set');
+    if (openmeter) {
+      const observer = createOutboxMetrics({ registry, outbox, log });
+      const sender = startOutboxSender({ outbox, openmeter, observer, log });
+      stops.unshift(() => sender.stop());
+    }
+    log.info(openmeter ? 'usage is sent to OpenMeter' : 'usage is not sent to OpenMeter: GSV_OPENMETER_URL is not set');
     const close = async (): Promise<void> => {
       closing.abort();
       for (const stop of stops.splice(0)) await stop();
@@ -147,21 +154,6 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
     for (const stop of stops) await stop();
     throw error;
   }
-}
-
-/** @returns what stops it */
-function startSending(
-  openmeter: OpenMeterOptions,
-  { outbox, registry, log }: { outbox: Outbox; registry: Registry; log: Logger },
-): () => Promise<void> {
-  const client = new OpenMeter(openmeter);
-  const observer = createOutboxMetrics({ registry, outbox, log });
-  const sender = startOutboxSender({ outbox, openmeter: client, observer, log });
-  log.info({ url: new URL(openmeter.url).origin }, 'usage is sent to OpenMeter');
-  return async () => {
-    await sender.stop();
-    await client.close();
-  };
 }
 
 const SETTING_KEYS = [
@@ -260,7 +252,28 @@ async function archiveOnce(): Promise<void> {
   }
 }
 
-const COMMANDS: Record<string, () => Promise<void>> = { audit: auditOnce, archive: archiveOnce };
+/** Ends with 0 without a difference, with 1 with one, with 2 when a side could not be read. */
+async function driftOnce(): Promise<void> {
+  let close = async (): Promise<void> => undefined;
+  try {
+    const { json, ...query } = driftArguments(process.argv.slice(3));
+    const settings = loadSettings(['dataDir', 'logLevel', 'ledgerDatabaseUrl', 'openmeterUrl', 'openmeterToken']);
+    const log = createLogger({ part: 'ledger-drift', level: settings.logLevel });
+    const { openmeterUrl: url, openmeterToken: token } = settings;
+    const book = await openBook({ dataDir: settings.dataDir, databaseUrl: settings.ledgerDatabaseUrl, log });
+    close = () => book.close();
+    const report = await drift(query, { sql: book.sql, openmeter: url ? new OpenMeter({ url, token }) : undefined });
+    process.stdout.write(json ? `${JSON.stringify(report)}\n` : driftText(report));
+    process.exitCode = report.ok ? 0 : 1;
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`);
+    process.exitCode = 2;
+  } finally {
+    await close();
+  }
+}
+
+const COMMANDS: Record<string, () => Promise<void>> = { audit: auditOnce, archive: archiveOnce, drift: driftOnce };
 
 if (import.meta.main) {
   const run = COMMANDS[process.argv[2] ?? ''] ?? serve;

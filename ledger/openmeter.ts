@@ -107,7 +107,10 @@ export class OpenMeter {
   }
 
   /** What a meter counts in a period for one subject or all. @throws OpenMeterError */
-  async query(meter: string, query: { subject?: string | undefined; from?: string; to?: string }): Promise<number> {
+  async query(
+    meter: string,
+    query: { subject?: string | undefined; from?: string | undefined; to?: string | undefined },
+  ): Promise<number> {
     const search = new URLSearchParams();
     for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, value);
     const path = `/api/v1/meters/${encodeURIComponent(meter)}/query?${search}`;

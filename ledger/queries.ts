@@ -82,20 +82,31 @@ export class LedgerQueries {
     return body ? found(body) : missing('run_not_found', `there is no run ${runId}`);
   }
 
-  /** Open holds of an Instance, oldest first. What has expired is booked before, and is not among them. */
-  async openHolds(instanceUid: string, query: PageQuery = {}): Promise<OperationResult> {
+  /**
+   * Open holds of an Instance, or of all, oldest first. What has expired is not among them; of one Instance it is booked
+   * before, of all by the sweeper.
+   */
+  async openHolds(instanceUid?: string, query: PageQuery = {}): Promise<OperationResult> {
     const after = query.cursor === undefined ? [0] : cursorOf(query.cursor, 1);
     if (after === undefined) return badCursor();
     const limit = pageLimit(query);
-    const open = and(eq(holds.instanceUid, instanceUid), eq(holds.state, 'open'));
+    const open = and(
+      instanceUid === undefined ? undefined : eq(holds.instanceUid, instanceUid),
+      eq(holds.state, 'open'),
+    );
+    if (instanceUid !== undefined) await this.#settlePayers(open);
+    const notDue = gt(holds.expiresAt, this.#now());
+    const rows = await this.#holds(and(open, notDue, gt(holds.id, after[0] ?? 0)), asc(holds.id), limit + 1);
+    return found(toPage(rows, limit, ({ hold }) => String(hold.id), holdBody));
+  }
+
+  async #settlePayers(open: SQL | undefined): Promise<void> {
     const payers = await this.#db
       .selectDistinct({ wallet: wallets.name })
       .from(holds)
       .innerJoin(wallets, eq(wallets.id, holds.walletId))
       .where(and(open, lte(holds.expiresAt, this.#now())));
     for (const { wallet } of payers) await this.#settle(wallet);
-    const rows = await this.#holds(and(open, gt(holds.id, after[0] ?? 0)), asc(holds.id), limit + 1);
-    return found(toPage(rows, limit, ({ hold }) => String(hold.id), holdBody));
   }
 
   async #hold(where: SQL): Promise<Hold | undefined> {

@@ -10,6 +10,7 @@ import { errorsFile } from './errors.ts';
 import { annotate, exampleFile } from './examples.ts';
 import { healthFiles } from './health.ts';
 import { typesFile } from './kinds.ts';
+import { metricsFile } from './metrics.ts';
 import { sampleOfferings, sampleVersion, sampleVersionFile } from './samples.ts';
 import { settingsFile } from './settings.ts';
 
@@ -33,6 +34,7 @@ const GENERATORS: readonly Generator[] = [
   { file: 'docs/settings.md', produce: () => settingsFile() },
   { file: 'docs/conditions.md', produce: () => conditionsFile() },
   { file: 'docs/errors.md', produce: () => errorsFile() },
+  { file: 'docs/metrics.md', produce: () => metricsFile() },
 ];
 
 /** Generates into the files below `root`, or only compares. Returns the files that differed. */

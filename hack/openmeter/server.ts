@@ -40,6 +40,10 @@ export interface FakeOpenMeter {
   token: string | undefined;
   /** Meters by slug: what is summed. */
   meters: Record<string, (event: TakenEvent) => number>;
+  /** How often events were listed. */
+  listed: number;
+  /** Taken, and not in lists yet. */
+  unstored: (event: TakenEvent) => boolean;
   /** Of an event that was taken and that no meter can count. */
   invalid: (event: TakenEvent) => string | undefined;
   close(): Promise<void>;
@@ -83,6 +87,8 @@ export async function startOpenMeter(): Promise<FakeOpenMeter> {
     maxEvents: Number.POSITIVE_INFINITY,
     token: undefined,
     meters: {},
+    listed: 0,
+    unstored: () => false,
     invalid: () => undefined,
     close: async () => {
       server.closeAllConnections();
@@ -144,6 +150,7 @@ function list(fake: FakeOpenMeter, url: URL, response: ServerResponse) {
   const limit = Number(url.searchParams.get('limit') ?? 100);
   if (limit > 100) return problem(response, 400, 'limit is at most 100');
   const after = url.searchParams.get('cursor');
+  fake.listed += 1;
   const within = (at: string): boolean =>
     (time?.$and ?? []).every(
       ({ $gte, $lt }) =>
@@ -151,6 +158,7 @@ function list(fake: FakeOpenMeter, url: URL, response: ServerResponse) {
         ($lt === undefined || Date.parse(at) < Date.parse($lt)),
     );
   const found = fake.events
+    .filter((event) => !fake.unstored(event))
     .filter((event) => source === undefined || event.source === source.$eq)
     .filter((event) => subject === undefined || event.subject === subject.$eq)
     .filter((event) => within(event.time))

@@ -54,6 +54,7 @@ export class Bank {
   readonly #wrong: string[] = [];
   #open: OpenHold[] = [];
   #keys = 0;
+  #abandoned = false;
 
   constructor({ seed, operations, freshKeys = false }: BankOptions) {
     this.#seed = seed;
@@ -74,9 +75,14 @@ export class Bank {
     await Promise.all(
       Array.from({ length: CALLERS }, async (_, caller) => {
         const random = seeded(this.#seed * CALLERS + caller);
-        while (!enough()) await this.#move(random);
+        while (!this.#abandoned && !enough()) await this.#move(random);
       }),
     );
+  }
+
+  /** Callers stop asking, and whatever they still wait for fails. */
+  abandon(): void {
+    this.#abandoned = true;
   }
 
   /** Every difference between what the callers were told and what the book says. */
@@ -168,7 +174,7 @@ export class Bank {
         }
         return result;
       } catch (error) {
-        if (!(error instanceof DatabaseUnavailable)) throw error;
+        if (this.#abandoned || !(error instanceof DatabaseUnavailable)) throw error;
         this.unknown += 1;
         if (this.#freshKeys) key = this.#key();
         await delay(RETRY_MS);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../cluster/starting.ts';
 import { type OurProcess, startProcess } from './process.ts';
 
@@ -6,6 +7,7 @@ const MAIN = join(import.meta.dirname, '../../ledger/main.ts');
 
 /** A start may meet the trouble that the test makes; a supervisor would try again as well. */
 const STARTS = 20;
+const PAUSE_MS = 100;
 
 /** A ledger process that is started again whenever it ends, as a supervisor does it. */
 export class KeptLedger {
@@ -56,6 +58,7 @@ export class KeptLedger {
         void started.ended.then((how) => this.#ended(started, how));
         return;
       }
+      await delay(PAUSE_MS);
       if (attempt === STARTS) throw new Error(`the ledger does not start: ${started.text().slice(-2000)}`);
     }
   }
@@ -77,7 +80,7 @@ async function served({ child, ended }: OurProcess, url: string): Promise<boolea
       () => false,
     );
     if (live) return true;
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await delay(POLL_MS);
   }
   await ended;
   return false;

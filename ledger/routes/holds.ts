@@ -107,12 +107,16 @@ export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] 
       method: 'GET',
       path: '/v1/holds',
       scope: 'read',
-      summary: 'Open holds of an Instance, oldest first',
+      summary: 'Open holds, of one Instance or all, oldest first',
       query: { instanceUid: uid, ...pageQuery },
-      requiredQuery: ['instanceUid'],
       replies: { 200: page(holdRecord) },
       handle: async ({ query }) =>
-        answer(await queries.openHolds(String(query.instanceUid), query as { cursor?: string; limit?: number })),
+        answer(
+          await queries.openHolds(
+            query.instanceUid as string | undefined,
+            query as { cursor?: string; limit?: number },
+          ),
+        ),
     },
     {
       method: 'GET',

@@ -1,4 +1,5 @@
 import type { ReadyCheck } from '../../config/ops.ts';
+import type { DriftQuery, DriftReply } from '../drift.ts';
 import type { Inbox } from '../inbox.ts';
 import type { LedgerMetrics } from '../metrics.ts';
 import type { LedgerOperations } from '../operations.ts';
@@ -19,6 +20,7 @@ export interface LedgerParts {
   /** Whether usage is sent to OpenMeter. */
   outboxEnabled: boolean;
   audit: () => Promise<AuditReply>;
+  drift: (query: DriftQuery) => Promise<DriftReply>;
   ready: ReadyCheck;
   metrics: Pick<LedgerMetrics, 'waiting'>;
   /** Aborts when the process begins to stop, so that long polls end. */

@@ -23,11 +23,15 @@ export class Branch {
     this.#onRewritten = onRewritten;
   }
 
-  /** The commit to build on; undefined for an empty branch. The remote is greeted meanwhile. @throws GitError */
+  /** The commit to build on; undefined for an empty branch. @throws GitError */
   async base(): Promise<string | undefined> {
     if (!this.#known) await this.synchronise();
-    this.#visit ??= this.#remote.visit();
     return this.#tip;
+  }
+
+  /** Begins to talk to the remote, which takes a while: to be called when there will be something to push. */
+  greet(): void {
+    this.#visit ??= this.#remote.visit();
   }
 
   /** Reads the remote without meaning to write. */
@@ -53,7 +57,7 @@ export class Branch {
   /** Asks the remote whether it still stands at `base`. */
   async standsAt(base: string | undefined): Promise<boolean> {
     try {
-      this.#known = (await (this.#visit ?? this.#remote.visit()).tip()) === base;
+      this.#known = (await (this.#visit === undefined ? this.#remote.tip() : this.#visit.tip())) === base;
       return this.#known;
     } finally {
       this.#leave();

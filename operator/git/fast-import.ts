@@ -145,8 +145,18 @@ export class FastImport {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
-      this.#child.stdin.write(command);
+      this.#write(command);
     });
+  }
+
+  /** Questions of one turn of the event loop travel together: each by itself would be a system call. */
+  #write(command: string): void {
+    const { stdin } = this.#child;
+    if (stdin.writableCorked === 0) {
+      stdin.cork();
+      process.nextTick(() => stdin.uncork());
+    }
+    stdin.write(command);
   }
 
   #read(text: string): void {

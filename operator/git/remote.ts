@@ -21,12 +21,15 @@ export class Remote {
   readonly #branch: string;
   readonly #localPath: string | undefined;
   readonly #reader: GitReader;
+  /** Reads a remote on this machine where it is. */
+  readonly #near: GitReader | undefined;
 
   constructor({ program, gitDirectory, localPath }: Place & { localPath: string | undefined }, branch: string) {
     this.#program = program;
     this.#gitDirectory = gitDirectory;
     this.#localPath = localPath;
     this.#reader = new GitReader(gitDirectory, program);
+    this.#near = localPath === undefined ? undefined : new GitReader(localPath, program);
     this.#branch = `refs/heads/${checkBranch(branch)}`;
   }
 
@@ -35,6 +38,21 @@ export class Remote {
     return this.#localPath === undefined
       ? new FarVisit(this.#branch, (args) => this.#git(args))
       : new NearVisit(this.#branch, this.#program, this.#gitDirectory, this.#localPath);
+  }
+
+  /**
+   * The branch's commit at this moment. A remote on this machine is asked by a process that stays; where that finds
+   * nothing, the remote itself says why.
+   */
+  async tip(): Promise<string | undefined> {
+    const found = await this.#near?.read(this.#branch).catch(() => undefined);
+    if (found !== undefined) return found.oid;
+    const visit = this.visit();
+    try {
+      return await visit.tip();
+    } finally {
+      visit.end();
+    }
   }
 
   /** Makes the branch readable here and says what is new since `before`; undefined when there is no such branch. */
@@ -54,6 +72,7 @@ export class Remote {
   /** Ends its process. */
   async close(): Promise<void> {
     await this.#reader.close();
+    await this.#near?.close();
   }
 
   async #copy(): Promise<string | undefined> {

@@ -5,7 +5,8 @@ import { type Change, commitMessage, type Prepared, prepare, takeBatch } from '.
 import { GitError, isRemoteAway } from './errors.ts';
 import { FastImport, type Written } from './fast-import.ts';
 import { Fence } from './fence.ts';
-import { lastCommits, retryOf } from './history.ts';
+import { retryOf } from './history.ts';
+import { LastCommits } from './last-commits.ts';
 import { checkBranch, Remote } from './remote.ts';
 import { Repository } from './repository.ts';
 import { type Entry, FOLDER, parents } from './tree.ts';
@@ -98,6 +99,7 @@ export class GitWriter {
   readonly #queue: Waiting[] = [];
   readonly #claims: Claim[] = [];
   readonly #remembered = new Map<string, string>();
+  readonly #lastCommits: LastCommits;
   #importer: FastImport | undefined;
   #commits = 0;
   #running: Promise<void> | undefined;
@@ -106,6 +108,7 @@ export class GitWriter {
   private constructor(options: GitWriterOptions, repository: Repository) {
     this.#options = options;
     this.#repository = repository;
+    this.#lastCommits = new LastCommits(repository);
     this.#fence = new Fence(options.onSuperseded);
     const remote = new Remote(repository, options.branch);
     this.#branch = new Branch(remote, this.#fence, () => this.#remembered.clear());
@@ -179,6 +182,7 @@ export class GitWriter {
     for (const { reject } of [...this.#queue.splice(0), ...this.#claims.splice(0)])
       reject(new GitError('closed', 'the Git writer is closed'));
     await this.#running;
+    this.#lastCommits.forget();
     await this.#importer?.close();
     await this.#branch.close();
   }
@@ -334,6 +338,7 @@ export class GitWriter {
     changes: readonly Prepared[],
     parent: string | undefined,
   ): Promise<Written> {
+    this.#branch.greet();
     const at = this.#options.clock();
     this.#commits += 1;
     const message = commitMessage(named, this.#fence.own);
@@ -344,9 +349,7 @@ export class GitWriter {
     const unknown = unchanged.filter(({ change }) => !this.#remembered.has(change.signature));
     const groups = new Map(unknown.map(({ change }) => [change.signature, change.owns]));
     const found =
-      base === undefined || groups.size === 0
-        ? new Map<string, string>()
-        : await lastCommits(this.#repository, base, groups);
+      base === undefined || groups.size === 0 ? new Map<string, string>() : await this.#lastCommits.find(base, groups);
     for (const waiting of unchanged) {
       const { signature } = waiting.change;
       const commit = this.#remembered.get(signature) ?? found.get(signature) ?? base ?? NO_COMMIT;
@@ -381,6 +384,7 @@ export class GitWriter {
         this.#branch.doubt();
         const local = error instanceof GitError && error.code === 'local_failed';
         if (!local || attempt >= MAX_LOCAL_ATTEMPTS) throw await this.#repository.withoutSecrets(error);
+        this.#lastCommits.forget();
         this.#importer?.kill();
         await this.#importer?.close();
         await (attempt > 1 ? this.#repository.rebuild() : this.#repository.repair());

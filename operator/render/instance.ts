@@ -12,12 +12,11 @@ import { documents, type Manifest } from './yaml.ts';
 const REFRESH_INTERVAL = '1h';
 
 /**
- * Everything of one Instance in one file: identity, settings, secrets and network, and under profile Namespace its
- * runtime.
+ * Everything of one Instance: identity, settings, secrets and network, and under profile Namespace its runtime.
  *
  * @throws RenderError `profile_not_offered`, `invalid_name`, `secret_in_config`
  */
-export function renderInstance(input: InstanceInput): Map<string, string> {
+export function instanceManifests(input: InstanceInput): Manifest[] {
   const runtime = offeredRuntime(input);
   if (takesRuntimeKey(input.contract)) {
     throw new RenderError(
@@ -25,17 +24,22 @@ export function renderInstance(input: InstanceInput): Map<string, string> {
       'the secret name runtime-key belongs to the runtime; rename it in the contract',
     );
   }
-  const org = input.organization.metadata.name;
-  const { name, uid } = input.instance.metadata;
   const object = new InstanceObject(input);
-  const manifests = [
+  return [
     configMap(input, object),
     input.contract.secrets.length > 0 ? externalSecret(input, object) : undefined,
     networkPolicy(input, object),
     serviceAccount(object),
     ...(runtime === undefined ? [] : runtimeManifests(input, object, runtime)),
   ].filter((manifest) => manifest !== undefined);
-  return new Map([[instanceFile(org, input.project.metadata.name, name, uid), documents(manifests)]]);
+}
+
+/** The manifests of an Instance as its one file. @throws RenderError as {@link instanceManifests} */
+export function renderInstance(input: InstanceInput, manifests = instanceManifests(input)): Map<string, string> {
+  const { organization, project, instance } = input;
+  const { name, uid } = instance.metadata;
+  const path = instanceFile(organization.metadata.name, project.metadata.name, name, uid);
+  return new Map([[path, documents(manifests)]]);
 }
 
 function serviceAccount(object: InstanceObject): Manifest {

@@ -16,11 +16,12 @@ import {
 export { renderAccess } from './access.ts';
 export { RenderError, type RenderErrorCode } from './errors.ts';
 export type { InstanceInput, OrganizationInput, ProjectInput } from './input.ts';
-export { renderInstance } from './instance.ts';
+export { instanceManifests, renderInstance } from './instance.ts';
 export { rootApplicationName } from './paths.ts';
 export { defaultPlatform } from './platform.ts';
 export { renderOrganization, renderProject } from './project.ts';
 export { platformRootChange } from './roots.ts';
+export type { Manifest } from './yaml.ts';
 
 export function organizationOwns({ organization }: Pick<OrganizationInput, 'organization'>): string[] {
   return [organizationFolder(organization.metadata.name), accessFolder(organization.metadata.name)];

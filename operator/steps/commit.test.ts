@@ -1,48 +1,56 @@
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
+import { parse } from 'yaml';
 import { GitRemote } from '../../hack/testing/git-remote.ts';
 import { manifestsOf } from '../../hack/testing/rendered.ts';
-import { defaultPlatform, instanceOwns, renderInstance } from '../render/render.ts';
-import { declaredObjects } from './commit.ts';
+import { defaultPlatform } from '../render/render.ts';
+import type { Accepted, InstanceVisit } from './accept.ts';
+import { type Rendered, render } from './commit.ts';
 
 const place = {
   organization: { metadata: { name: 'acme', uid: 'org-uid' } },
   project: { metadata: { name: 'default', uid: 'project-uid' }, spec: {} },
-  instance: { metadata: { name: 'claims', uid: 'instance-uid' }, spec: { plan: 'pro', config: {} } },
+  instance: { metadata: { name: 'claims', uid: 'instance-uid', generation: 1 }, spec: { plan: 'pro', config: {} } },
 };
-
-function rendered(): Map<string, string> {
-  return renderInstance({
-    ...place,
-    contract: {
-      offering: 'claims-agent',
-      version: '1.0.0',
-      secrets: [{ name: 'token', source: 'Buyer' as const }],
-      connectors: [],
-      limits: { runSeconds: 120 },
-      plans: [],
-    },
+const contract = {
+  offering: 'claims-agent',
+  version: '1.0.0',
+  secrets: [{ name: 'token', source: 'Buyer' }],
+  connectors: [],
+  limits: { runSeconds: 120 },
+  plans: [],
+};
+const accepted = { ...place, contract, contractDigest: `sha256:${'0'.repeat(64)}` } as unknown as Accepted;
+const visit = { object: place.instance } as unknown as InstanceVisit;
+const rendered = (): Rendered =>
+  render(visit, accepted, [{ name: 'token', version: 3 }], 'Running', {
     platform: defaultPlatform('https://git.example.com/r.git', 'main'),
-    contractDigest: `sha256:${'0'.repeat(64)}`,
-    secretVersions: [{ name: 'token', version: 3 }],
   });
-}
 
-test('what the manifests of an Instance declare is read back from them', () => {
-  const files = rendered();
-  const objects = declaredObjects(files);
+const essence = ({ kind, name, annotations }: { kind: string; name?: unknown; annotations?: unknown }) => [
+  kind,
+  name,
+  annotations,
+];
+
+test('what the delivery looks for is what the file declares', () => {
+  const change = rendered();
   assert.equal(
-    objects.map(({ group, kind, name }) => `${group}/${kind}/${name}`),
+    change.objects.map(({ group, kind, name }) => `${group}/${kind}/${name}`),
     ['/ConfigMap/i-claims', 'external-secrets.io/ExternalSecret/i-claims', '/ServiceAccount/i-claims'],
   );
-  assert.is(objects.find(({ kind }) => kind === 'ExternalSecret')?.annotations?.['force-sync'], 'token=3');
+  assert.is(change.objects.find(({ kind }) => kind === 'ExternalSecret')?.annotations?.['force-sync'], 'token=3');
+  const read = [...manifestsOf(change.files).values()].map((text) => parse(text) as { kind: string; metadata: object });
+  assert.equal(
+    read.map(({ kind, metadata }) => ({ kind, name: undefined, annotations: undefined, ...metadata })).map(essence),
+    change.objects.map(essence),
+  );
 });
 
 test('the folder of an earlier release leaves Git in the commit that brings the file, and in a removal', async () => {
   await using remote = await GitRemote.create();
   const writer = await remote.writer();
-  const files = rendered();
-  const owns = instanceOwns(place);
+  const { files, owns } = rendered();
   const [file = '', stem = ''] = owns;
   const folder = new Map([...manifestsOf(files).values()].map((text, index) => [`${stem}/${index}.yaml`, text]));
   const before = { owns: [stem], files: folder, subject: 'as before', trailers: {} };

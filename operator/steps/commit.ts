@@ -1,25 +1,29 @@
 import { createHash } from 'node:crypto';
-import { parseAllDocuments } from 'yaml';
 import type { DeclaredObject } from '../delivery/delivery.ts';
 import type { Change } from '../git/writer.ts';
 import type { Ports } from '../ports.ts';
-import { instanceOwns, renderInstance } from '../render/render.ts';
+import { instanceManifests, instanceOwns, type Manifest, renderInstance } from '../render/render.ts';
 import type { Accepted, InstanceVisit } from './accept.ts';
 import { throughGit, throughRender } from './doors.ts';
 import type { SecretVersions } from './secrets.ts';
 
-/** `render`: the manifests of the Instance, as one change of Git; of one that is paused without its workload. Pure. */
+/** One change of Git, and what its manifests declare: for the delivery to look for. */
+export interface Rendered extends Change {
+  objects: DeclaredObject[];
+}
+
+/** `render`: the manifests of the Instance; of one that is paused without its workload. Pure. */
 export function render(
   visit: InstanceVisit,
   accepted: Accepted,
   secretVersions: SecretVersions,
   effective: 'Running' | 'Paused',
   { platform }: Pick<Ports, 'platform'>,
-): Change {
+): Rendered {
   const { organization, project, contract, contractDigest } = accepted;
   const instance = visit.object;
   return throughRender(() => {
-    const files = renderInstance({
+    const input = {
       organization,
       project,
       instance,
@@ -28,12 +32,15 @@ export function render(
       platform,
       secretVersions,
       effective,
-    });
+    };
+    const manifests = instanceManifests(input);
+    const files = renderInstance(input, manifests);
     return {
       owns: instanceOwns({ organization, project, instance }),
       files,
       subject: `Instance ${organization.metadata.name}/${instance.metadata.name}: ${contract.offering} ${contract.version}`,
       trailers: trailersOf('Instance', instance.metadata, files),
+      objects: manifests.map(declared),
     };
   });
 }
@@ -46,21 +53,10 @@ export async function commit(
   return throughGit(() => git.commit(change));
 }
 
-/** What the manifests declare, for the delivery to look for. */
-export function declaredObjects(files: ReadonlyMap<string, string>): DeclaredObject[] {
-  return [...files.values()].flatMap((text) => parseAllDocuments(text).map((document) => declared(document.toJS())));
-}
-
-function declared({ apiVersion, kind, metadata: { name, annotations } }: Manifest): DeclaredObject {
+function declared({ apiVersion, kind, metadata }: Manifest): DeclaredObject {
   const group = apiVersion.split('/').slice(0, -1).join('/');
+  const { name, annotations } = metadata as Pick<DeclaredObject, 'name' | 'annotations'>;
   return annotations === undefined ? { group, kind, name } : { group, kind, name, annotations };
-}
-
-/** As the renderer writes it. */
-interface Manifest {
-  apiVersion: string;
-  kind: string;
-  metadata: { name: string; annotations?: Record<string, string> };
 }
 
 /**

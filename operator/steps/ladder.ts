@@ -5,7 +5,7 @@ import type { Ports } from '../ports.ts';
 import { workloadNamespace } from '../render/paths.ts';
 import { Terminal, Waiting } from '../runtime/errors.ts';
 import { type Accepted, accept, begun, type InstanceVisit } from './accept.ts';
-import { commit, declaredObjects, render } from './commit.ts';
+import { commit, render } from './commit.ts';
 import { type Effective, effectiveState, type Lack, since } from './effective.ts';
 import { type Funding, fund } from './fund.ts';
 import { probe, workload } from './probe.ts';
@@ -92,7 +92,7 @@ async function build(
   const written = await visit.check('Committed', 'The manifests are in Git.', () => commit(change, ports));
   visit.status.commit = written.commit;
   reached(visit, 'committed', ports);
-  const delivered = { ...target, commit: written.commit, objects: declaredObjects(change.files) };
+  const delivered = { ...target, commit: written.commit, objects: change.objects };
   const recommit = async (force: string) => (await commit({ ...change, force }, ports)).commit;
   const synced = await visit.check('Synced', 'The commit is applied.', () =>
     sync({ target: delivered, committedNow: written.changed, recommit }, ports.delivery),
