@@ -335,8 +335,8 @@ export const REASONS = {
   ),
   SecretSyncedError: waiting(
     ['Instance'],
-    'External Secrets cannot read a secret; the message has its words.',
-    'See the ExternalSecret and the policy of its role in Vault.',
+    'External Secrets cannot read a secret.',
+    'kubectl describe the ExternalSecret: its events have Vault’s own words.',
   ),
   RolloutPending: waiting(['Instance'], 'The pods of the runtime are starting.', NOTHING),
   ScaledToZero: waiting(['Instance'], 'The Deployment has 0 replicas.', 'See who scaled it.'),

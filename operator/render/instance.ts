@@ -1,5 +1,6 @@
 import { egressRules } from './egress.ts';
 import { RenderError } from './errors.ts';
+import { externalSecretSpec } from './external-secret.ts';
 import type { InstanceInput } from './input.ts';
 import { InstanceObject } from './instance-object.ts';
 import { metadata, WAVE } from './labels.ts';
@@ -7,9 +8,6 @@ import { instanceFile, secretPath } from './paths.ts';
 import { offeredRuntime } from './profile.ts';
 import { runtimeManifests, takesRuntimeKey } from './runtime.ts';
 import { documents, type Manifest } from './yaml.ts';
-
-/** External Secrets reads again this often without being told; rotation does not wait for it. */
-const REFRESH_INTERVAL = '1h';
 
 /**
  * Everything of one Instance: identity, settings, secrets and network, and under profile Namespace its runtime.
@@ -87,26 +85,15 @@ function externalSecret(input: InstanceInput, object: InstanceObject): Manifest 
     .map(({ name, version }) => `${name}=${version}`)
     .sort();
   const annotations: Record<string, string> = versions.length === 0 ? {} : { 'force-sync': versions.join(',') };
+  const data = names.map((name) => ({
+    secretKey: name,
+    remoteRef: { key: secretPath(object.namespace, input.instance.metadata.uid, name), property: 'value' },
+  }));
   return {
     apiVersion: 'external-secrets.io/v1',
     kind: 'ExternalSecret',
     metadata: metadata(object.name, object.namespace, object.labels, WAVE.access, annotations),
-    spec: {
-      refreshPolicy: 'Periodic',
-      refreshInterval: REFRESH_INTERVAL,
-      secretStoreRef: { kind: 'SecretStore', name: 'project' },
-      target: {
-        name: object.name,
-        creationPolicy: 'Owner',
-        deletionPolicy: 'Delete',
-        // The Secret is ours as well: the deletion waits until none with the Instance's uid remains.
-        template: { metadata: { labels: object.labels } },
-      },
-      data: names.map((name) => ({
-        secretKey: name,
-        remoteRef: { key: secretPath(object.namespace, input.instance.metadata.uid, name), property: 'value' },
-      })),
-    },
+    spec: externalSecretSpec(object.name, object.labels, data),
   };
 }
 

@@ -155,7 +155,8 @@ function secretStore(input: ProjectInput): Manifest {
   return {
     apiVersion: 'external-secrets.io/v1',
     kind: 'SecretStore',
-    metadata: metadata('project', target(input), projectLabels(input.organization, input.project), WAVE.access),
+    // A wave before the ExternalSecrets: one that finds no store, or none that works yet, has failed, and its sync with it.
+    metadata: metadata('project', target(input), projectLabels(input.organization, input.project), WAVE.foundation),
     spec: {
       provider: {
         vault: {

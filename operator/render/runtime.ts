@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { RUNTIME_KEY, RUNTIME_PORT, runtimeServiceName } from '../../crds/runtime.ts';
+import { externalSecretSpec } from './external-secret.ts';
 import type { InstanceInput, RenderedContract } from './input.ts';
 import type { InstanceObject } from './instance-object.ts';
 import { metadata, peer, WAVE } from './labels.ts';
@@ -207,18 +208,9 @@ function keySecret(input: InstanceInput, object: InstanceObject): Manifest {
     apiVersion: 'external-secrets.io/v1',
     kind: 'ExternalSecret',
     metadata: metadata(name, object.namespace, labels(object), WAVE.access),
-    spec: {
-      refreshPolicy: 'Periodic',
-      refreshInterval: '1h',
-      secretStoreRef: { kind: 'SecretStore', name: 'project' },
-      target: {
-        name,
-        creationPolicy: 'Owner',
-        deletionPolicy: 'Delete',
-        template: { metadata: { labels: labels(object) } },
-      },
-      data: [{ secretKey: 'key', remoteRef: { key, property: 'value', version: keyVersion(input) } }],
-    },
+    spec: externalSecretSpec(name, labels(object), [
+      { secretKey: 'key', remoteRef: { key, property: 'value', version: keyVersion(input) } },
+    ]),
   };
 }
 

@@ -75,7 +75,17 @@ const SECRETS: [reason: string, why: string, object: ExternalSecret][] = [
   [
     'SecretSyncPending',
     'it is not ready for another cause',
-    secret({ conditions: [condition('Ready', 'False', { reason: 'SecretDeleted' })] }),
+    secret({ conditions: [condition('Ready', 'False', { reason: 'Unheard' })] }),
+  ],
+  [
+    'SecretSyncPending',
+    'Vault had no value, so it is Ready without a Secret',
+    secret({ conditions: [condition('Ready', 'True', { reason: 'SecretDeleted' })] }),
+  ],
+  [
+    'SecretSyncPending',
+    'there was no Secret to add to',
+    secret({ conditions: [condition('Ready', 'True', { reason: 'SecretMissing' })] }),
   ],
 ];
 

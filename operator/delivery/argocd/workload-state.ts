@@ -7,6 +7,9 @@ import { sentence, steadyWords } from './words.ts';
 /** Hashes that External Secrets has used for `status.syncedResourceVersion`, by their length in hex digits. */
 const HASHES: Readonly<Record<number, string>> = { 56: 'sha3-224', 32: 'md5' };
 
+/** Reasons of a Ready ExternalSecret that has no Secret. */
+const NO_SECRET: ReadonlySet<string> = new Set(['SecretDeleted', 'SecretMissing']);
+
 /** What the objects of one Instance say, as far as they were declared or carry its uid. */
 export interface Workload {
   /** Absent: what is there counts. */
@@ -49,6 +52,8 @@ function externalSecretState(secret: ExternalSecret, declared: DeclaredObject | 
     const reason = ready.reason === 'SecretSyncedError' ? ready.reason : 'SecretSyncPending';
     return unready(reason, `${name}: ${sentence(steadyWords(ready.message ?? ready.reason ?? 'not ready'))}`);
   }
+  // Ready in its own eyes: there was no value, and it was told to have no Secret then.
+  if (NO_SECRET.has(ready.reason ?? '')) return unready('SecretSyncPending', `${name} has made no Secret.`);
   return isInLine(secret) ? READY : unready('SecretSyncPending', `${name} was ready before its last change.`);
 }
 
