@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { parseAllDocuments } from 'yaml';
+import type { ExternalSecretStatus } from '../../crds/foreign.ts';
 import type { Application, Kind } from '../../crds/kinds.ts';
 import { type Key, keyText, type ListOptions, type ResourceCache, type ResourceStore } from '../../crds/store.ts';
+import { externalSecretStatus } from '../eso/double.ts';
 import type { FakeGit } from '../testing/operator/fakes.ts';
 import type { ManualClock } from '../testing/operator/manual-clock.ts';
 
@@ -33,8 +35,8 @@ type Status = NonNullable<Application['status']>;
 export class ArgoCdDouble {
   /** `Kind/name` -> why the API server refuses the object. */
   readonly refused = new Map<string, string>();
-  /** Name of an ExternalSecret -> why it cannot be read. */
-  readonly unreadable = new Map<string, string>();
+  /** Names of ExternalSecrets that cannot be read. */
+  readonly unreadable = new Set<string>();
   /** Names of Applications whose finalizer never ends. */
   readonly stuck = new Set<string>();
   /** Hints received, for the proof that there is no storm. */
@@ -118,7 +120,10 @@ export class ArgoCdDouble {
 
   #poll(): void {
     this.#clock.after(POLL_MS, () => {
-      for (const object of [...this.#objects.values()]) if (object.kind === 'Application') this.#compare(object);
+      for (const object of [...this.#objects.values()]) {
+        if (object.kind === 'Application') this.#compare(object);
+        if (object.kind === 'ExternalSecret' && !isSynced(object)) this.#readSecret(object.metadata);
+      }
       this.#poll();
     });
   }
@@ -255,18 +260,16 @@ export class ArgoCdDouble {
     });
   }
 
-  /** External Secrets: what it says of a secret. */
+  /** External Secrets looks at a secret. @returns what makes it unhealthy in the eyes of Argo CD */
   #readSecret(key: Key): string | undefined {
     const object = this.#objects.get(idOf('ExternalSecret', key));
-    const fault = this.unreadable.get(key.name);
-    if (object === undefined) return fault;
-    const [status, reason] = fault === undefined ? ['True', 'SecretSynced'] : ['False', 'SecretSyncedError'];
-    object.status = {
-      conditions: [{ type: 'Ready', status, reason, message: fault ?? 'secret synced' }],
-      syncedResourceVersion: `${object.metadata.generation}-`,
-    };
+    if (object === undefined) return undefined;
+    const verdict = this.unreadable.has(key.name) ? 'unreadable' : 'synced';
+    const at = new Date(this.#clock.now()).toISOString();
+    const status = externalSecretStatus(object.metadata, verdict, object.status as ExternalSecretStatus, at);
+    object.status = status;
     this.#changed(object);
-    return fault;
+    return verdict === 'synced' ? undefined : status.conditions?.[0]?.message;
   }
 
   #put({ apiVersion, kind, metadata, ...rest }: Manifest, owner: string): void {
@@ -304,6 +307,11 @@ export class ArgoCdDouble {
 
 function idOf(kind: string, { name, namespace }: Key): string {
   return `${kind} ${keyText(namespace === undefined ? { name } : { namespace, name })}`;
+}
+
+/** External Secrets tries what it could not read again and again, whatever Argo CD has given up. */
+function isSynced({ status }: Live): boolean {
+  return (status as ExternalSecretStatus | undefined)?.conditions?.[0]?.status === 'True';
 }
 
 function statusOf(application: Live): Status {

@@ -26,6 +26,11 @@ export interface Recipe {
   command: string;
   /** Go files of ours that make up the package. */
   sources?: readonly string[];
+  /**
+   * Path of a file in the module -> the file of ours that takes its place. Go overlays nothing in its own cache of
+   * modules, so the module is copied, and its `go.sum` with it.
+   */
+  replaced?: Readonly<Record<string, string>>;
   /** Lines of `go.mod` instead of those that the module needs by itself. */
   requirements?: readonly string[];
   /** About how long it takes on two idle cores: for the person who waits. */
@@ -81,6 +86,7 @@ export async function buildFromModules(
     progress(`${program} ${recipe.version}: fetching its modules`);
     await writeFile(join(folder, 'go.mod'), await moduleFile(recipe, folder));
     for (const source of recipe.sources ?? []) await copyFile(source, join(folder, basename(source)));
+    if (recipe.replaced !== undefined) await copyModule(recipe, recipe.replaced, folder);
     await compile(program, recipe, folder, progress);
     await mkdir(cache, { recursive: true });
     const target = join(cache, program);
@@ -91,6 +97,18 @@ export async function buildFromModules(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** The checksums are its publisher's own: not every database that is asked for them knows all. */
+async function copyModule({ module, version }: Recipe, replaced: Record<string, string>, folder: string) {
+  const { Dir } = await download(`${module}@${version}`, folder);
+  const copy = join(folder, 'module');
+  await run('cp', ['-R', Dir, copy]);
+  // Go keeps its modules read-only.
+  await run('chmod', ['-R', 'u+w', copy]);
+  for (const [path, file] of Object.entries(replaced)) await copyFile(file, join(copy, path));
+  await copyFile(join(copy, 'go.sum'), join(folder, 'go.sum'));
+  await run('go', ['mod', 'edit', `-replace=${module}=./module`], { cwd: folder });
 }
 
 async function requireGo(): Promise<void> {

@@ -26,8 +26,8 @@ export async function cachedProgram(name: string, title: string, recipe: Recipe,
 }
 
 /** What is built changes with our source and the versions, not with the program's alone. */
-function fingerprint({ sources = [], requirements = [] }: Recipe): string {
+function fingerprint({ sources = [], replaced = {}, requirements = [] }: Recipe): string {
   const hash = createHash('sha256');
-  for (const source of sources) hash.update(readFileSync(source));
+  for (const source of [...sources, ...Object.values(replaced)]) hash.update(readFileSync(source));
   return hash.update(requirements.join('\n')).digest('hex').slice(0, 8);
 }

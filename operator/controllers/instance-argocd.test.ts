@@ -82,11 +82,11 @@ test('a change of one Instance leaves the others of the Project Ready all the wa
 
 test('retries that are used up are healed by a new commit, once the cause is cured', () =>
   withArgoCd(async ({ world, argo }) => {
-    argo.unreadable.set('i-claims', 'could not get secret data: 403');
+    argo.unreadable.add('i-claims');
     await world.order('claims', { fulfilment: world.pay() });
     await world.advance(SOON_MS);
     assert.is(await world.condition('Instance', KEY, 'Synced'), 'False/SecretSyncedError');
-    assert.match(await messageOf(world, 'Synced'), /ExternalSecret i-claims: could not get secret data: 403/);
+    assert.match(await messageOf(world, 'Synced'), /ExternalSecret i-claims: could not get secret data from provider/);
     await world.advance(170_000);
     assert.is(await world.condition('Instance', KEY, 'Ready'), 'False/SecretSyncedError');
     const retries = () => world.git.commits.filter(({ trailers }) => 'Gsv-Retry-Of' in trailers).length;
@@ -102,7 +102,7 @@ test('without the new commit nothing would ever heal: the double refuses a commi
   withArgoCd(async ({ world, argo }) => {
     const commit = world.git.commit.bind(world.git);
     world.git.commit = ({ force: _, ...change }) => commit(change);
-    argo.unreadable.set('i-claims', 'no');
+    argo.unreadable.add('i-claims');
     await world.order('claims', { fulfilment: world.pay() });
     await world.advance(200_000);
     argo.unreadable.clear();

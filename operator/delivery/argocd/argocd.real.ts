@@ -1,4 +1,7 @@
-/** ArgoDelivery against a real Argo CD that applies our rendered tree from a real Git repository. */
+/**
+ * ArgoDelivery against a real Argo CD that applies our rendered tree from a real Git repository, with a real External
+ * Secrets that reads a real Vault.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -6,15 +9,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
 import { createLogger } from '../../../config/log.ts';
+import { Secret } from '../../../config/secret-setting.ts';
+import { VaultSecrets } from '../../../config/secrets/vault.ts';
+import { secretPath, TENANT_ACCOUNT, TENANT_POLICY } from '../../../config/secrets.ts';
 import { KubernetesStore } from '../../../crds/store/kubernetes.ts';
 import { startArgoCd } from '../../../hack/argocd/argocd.ts';
-import { ExternalSecretsDouble } from '../../../hack/argocd/external-secrets.ts';
 import { kubectlApply } from '../../../hack/argocd/kubectl.ts';
 import { rootApplications } from '../../../hack/argocd/roots.ts';
 import { testCluster } from '../../../hack/cluster/testing.ts';
+import { testExternalSecrets } from '../../../hack/eso/testing.ts';
 import { kubectl } from '../../../hack/processes/kubectl.ts';
 import { GitRemote } from '../../../hack/testing/git-remote.ts';
 import { manifestsOf } from '../../../hack/testing/rendered.ts';
+import { prepareLogins } from '../../../hack/vault/prepare.ts';
+import { testVault } from '../../../hack/vault/testing.ts';
 import { workloadNamespace } from '../../render/paths.ts';
 import {
   defaultPlatform,
@@ -35,8 +43,12 @@ const POLL_MS = 100;
 
 const log = (line: string): void => void process.stderr.write(`# ${line}\n`);
 const cluster = await testCluster();
-const secrets = await ExternalSecretsDouble.start(cluster);
-after(() => secrets.close());
+const vault = await testVault({ cluster });
+after(() => vault.close());
+const administrator = { url: vault.url, token: vault.rootToken, mount: vault.mount };
+await prepareLogins(administrator, vault.accessor);
+const externalSecrets = await testExternalSecrets(cluster);
+after(() => externalSecrets.close());
 const health = parse(await readFile(HEALTH, 'utf8')) as { data: Record<string, string> };
 const argo = await startArgoCd({ cluster, log, settings: health.data });
 after(() => argo.close());
@@ -50,7 +62,11 @@ const store = await KubernetesStore.open({
 after(() => store.close());
 const delivery = new ArgoDelivery({ store, history: writer, namespace: argo.namespace, now: () => Date.now() });
 
-const platform = defaultPlatform(`file://${remote.path}`, 'main');
+const secrets = new VaultSecrets({ ...administrator, auth: { kind: 'token', token: Secret.of(vault.rootToken) } });
+after(() => secrets.close());
+
+const defaults = defaultPlatform(`file://${remote.path}`, 'main');
+const platform = { ...defaults, vault: { ...defaults.vault, server: vault.url } };
 const organization = { metadata: { name: 'acme', uid: 'org-uid' } };
 const project = { metadata: { name: 'default', uid: 'project-uid' }, spec: {} };
 const namespace = workloadNamespace('acme', 'default', 'project-uid');
@@ -126,7 +142,15 @@ async function gone(scope: Parameters<ArgoDelivery['remains']>[0], say: (line: s
   }
 }
 
+/** As a visit of the Project writes it, before it commits the SecretStore. */
+const putRole = (workload: string): Promise<void> =>
+  secrets.putRole(workload, { serviceAccount: TENANT_ACCOUNT, namespace: workload, policies: [TENANT_POLICY] });
+const putToken = (name: string): Promise<unknown> =>
+  secrets.write(secretPath(namespace, `${name}-uid`, 'token'), { value: 'a token' });
+
 test('an Instance of a new Project: the root creates the Application, which applies it', async (t) => {
+  await putRole(namespace);
+  await putToken('claims');
   // Without retries: with ours, Argo CD gives a commit up after two and a half minutes.
   const rendered = renderProject({ organization, project, projects: [project], platform });
   const files = new Map([...rendered].map(([path, text]) => [path, text.replace('limit: 5', 'limit: 0')]));
@@ -148,6 +172,7 @@ test('an update is applied soon after the push', async (t) => {
 
 test('an Instance that an earlier release left as a folder becomes a file, and Argo CD makes no object anew', async (t) => {
   const say = (line: string) => t.diagnostic(line);
+  await putToken('moved');
   const { input, files } = rendered('calm', 'moved');
   const [, stem = ''] = instanceOwns(input);
   const folder = new Map(
@@ -186,11 +211,10 @@ test('a foreign file that is no YAML is named, and its removal cures it', async 
 
 test('a commit that was given up is not tried again when the cause is cured, a new one is', async (t) => {
   const say = (line: string) => t.diagnostic(line);
-  secrets.faults.set('ExternalSecret', 'no such path');
   const target = await commitInstance('calm', 'second');
   const { revision = '', message } = await until(target, ({ exhausted }) => exhausted === true, say);
-  assert.match(message, /ExternalSecret i-second: no such path/);
-  secrets.faults.clear();
+  assert.match(message, /ExternalSecret i-second: could not get secret data from provider/);
+  await putToken('second');
   const before = await until(target, ({ reason }) => reason === 'RetriesExhausted', say);
   assert.ok(before.exhausted);
   await until(await commitInstance('calm', 'second', revision), synced, say);
@@ -199,9 +223,10 @@ test('a commit that was given up is not tried again when the cause is cured, a n
 test('a correction is taken between two attempts at what it corrects', async (t) => {
   const say = (line: string) => t.diagnostic(line);
   const other = { metadata: { name: 'other', uid: 'other-uid' }, spec: {} };
+  const there = workloadNamespace('acme', 'other', 'other-uid');
+  await putRole(there);
   const files = renderProject({ organization, project: other, projects: [project, other], platform });
   await writer.commit({ owns: projectOwns({ organization, project: other }), files, subject: 'other', trailers: {} });
-  const there = workloadNamespace('acme', 'other', 'other-uid');
   const put = async (data: string): Promise<DeliveryTarget> => {
     const text = `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: foreign }\ndata: ${data}\n`;
     await remote.foreign({ 'tenants/82/acme/other/foreign.yaml': text });
@@ -232,4 +257,7 @@ test('an Instance is gone when its objects are, and then its Project', async (t)
   assert.is(await store.get('Namespace', { name: namespace }), undefined);
 });
 
-test('no program of Argo CD has ended meanwhile', () => assert.equal(argo.ended(), []));
+test('no program has ended meanwhile', () => {
+  assert.equal(argo.ended(), []);
+  assert.not.ok(externalSecrets.ended());
+});

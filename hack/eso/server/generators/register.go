@@ -1,0 +1,2 @@
+// Package register takes the place of External Secrets' own. This product generates its secrets itself.
+package register
