@@ -29,7 +29,8 @@ export function assertGoldenTree(folder: string, actual: ReadonlyMap<string, str
   for (const [path, content] of expected) assert.is(actual.get(path), content, path);
 }
 
-function wantsUpdate(): boolean {
+/** Whether expected output is to be written anew and not compared. */
+export function wantsUpdate(): boolean {
   return process.env.UPDATE_GOLDEN === '1';
 }
 

@@ -52,13 +52,15 @@ export async function startTestLedger(
     opsPort?: number;
     databaseUrl?: (url: string) => Promise<string>;
     openmeter?: OpenMeterOptions;
+    /** Absent: the time that it is, plus what the test has advanced. */
+    now?: () => Date;
   } = {},
 ): Promise<TestLedger> {
   const database = await createTestDatabase();
   const logs: string[] = [];
   const log = createLogger({ part: 'ledger', level: 'info', destination: { write: (line) => void logs.push(line) } });
   let offset = 0;
-  const now = (): Date => new Date(Date.now() + offset);
+  const now = options.now ?? ((): Date => new Date(Date.now() + offset));
   const ledger = await createLedger({
     port: 0,
     opsPort: options.opsPort ?? 0,

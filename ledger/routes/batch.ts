@@ -1,7 +1,7 @@
 import type { BatchItem } from '../operations.ts';
 import { authorize, type Scope } from '../tokens.ts';
 import { grantFields, id, integer, list, object, reply, type Schema, source, text, walletName } from './fields.ts';
-import { captureBody, debitBody, exampleHold, extendBody, holdBody, voidBody } from './holds.ts';
+import { captureBody, debitBody, extendBody, holdBody, voidBody } from './holds.ts';
 import type { LedgerParts } from './parts.ts';
 import { type Endpoint, MAX_KEY_CHARACTERS } from './route.ts';
 
@@ -60,7 +60,6 @@ export function batchEndpoints({ operations }: LedgerParts): Endpoint[] {
       summary: 'Several operations, each under its own key and answered for itself',
       bodyLimitBytes: BODY_LIMIT_BYTES,
       body: object({ operations: { ...list(operation, MAX_OPERATIONS), minItems: 1 } }, ['operations']),
-      example: { operations: [{ op: 'hold', key: 'k1', body: exampleHold }] },
       replies: {
         200: reply({ results: list(reply({ key: text(255), status: integer(200, 599), body: { type: 'object' } })) }),
       },

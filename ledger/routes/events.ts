@@ -61,7 +61,6 @@ export function eventEndpoints({ operations, queries, metrics, closing }: Ledger
       summary: 'Keep how far a reader of the feed has come; only `rewind` goes back',
       params: { consumer },
       body: object({ position: integer(0), rewind: boolean }, ['position']),
-      example: { position: 1_234 },
       replies: { 200: position },
       handle: async ({ params, body, epoch }) =>
         answer(await operations.putConsumer(params.consumer ?? '', body as { position: number }, epoch)),

@@ -70,18 +70,6 @@ export function fulfilmentEndpoints({ operations, queries }: LedgerParts): Endpo
         },
         ['shop', 'order', 'line', 'ordinal', 'sku', 'wallet', 'grants'],
       ),
-      example: {
-        shop: 'https://shop.example.com/graphql/',
-        order: 'T3JkZXI6MQ==',
-        line: 'T3JkZXJMaW5lOjE=',
-        ordinal: 0,
-        sku: 'CLAIMS-STARTER',
-        wallet: 'acme.main',
-        offering: 'claims-agent',
-        plan: 'starter',
-        grants: [{ amount: 5_000_000, kind: 'included' }],
-        paidThrough: '2027-01-01T00:00:00Z',
-      },
       replies: {
         200: reply({ fulfilment: id, grants: list(id) }),
         201: reply({ fulfilment: id, grants: list(id) }),
@@ -115,7 +103,6 @@ export function fulfilmentEndpoints({ operations, queries }: LedgerParts): Endpo
       summary: 'Bind a fulfilment to the Instance that uses it',
       params: { id },
       body: object({ instanceUid: uid }, ['instanceUid']),
-      example: { instanceUid: '0d4b7c1c-3c55-4a6e-8a52-6f1f8f5f4b9e' },
       replies: { 200: fulfilment },
       handle: async ({ params, body, epoch }) =>
         answer(await operations.claimFulfilment(params.id ?? '', body as { instanceUid: string }, epoch)),

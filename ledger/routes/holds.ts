@@ -41,29 +41,6 @@ export const debitBody = object({ wallet: walletName, lines, offering: name, pro
   'lines',
 ]);
 
-export const exampleHold = {
-  wallet: 'acme.main',
-  amount: 20_000,
-  ttlSeconds: 180,
-  offering: 'claims-agent',
-  project: 'default',
-  instanceUid: '0d4b7c1c-3c55-4a6e-8a52-6f1f8f5f4b9e',
-  maxConcurrent: 4,
-  context: {
-    instance: 'acme/claims',
-    contractDigest: 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
-    order: 'T3JkZXI6MQ==',
-    commit: '3b18e512dba79e4c8300dd08aeb37f8e728b8dad',
-    traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
-    runId: 'run-1',
-  },
-};
-export const exampleCapture = {
-  lines: [{ dimension: 'run', units: 1, amount: 12_000 }],
-  final: true,
-  resultRef: 'results/0d4b7c1c/run-1.json',
-};
-
 const holdReply = { hold: id, wallet: name, amount: integer(0), state: holdState, expiresAt: time };
 export const holdRecord = reply(
   {
@@ -99,7 +76,6 @@ export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] 
       summary: 'Reserve credits for a run',
       keyed: true,
       body: holdBody,
-      example: exampleHold,
       replies: { 201: reply(holdReply) },
       handle: async ({ body, key, epoch }) => answer(await operations.hold(body as HoldBody, { key, ...epoch })),
     },
@@ -135,7 +111,6 @@ export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] 
       keyed: true,
       params: { hold: id },
       body: extendBody,
-      example: { ttlSeconds: 180 },
       replies: { 200: reply(holdReply) },
       handle: async ({ params, body, key, epoch }) =>
         answer(await operations.extendHold(params.hold ?? '', body as { ttlSeconds: number }, { key, ...epoch })),
@@ -148,7 +123,6 @@ export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] 
       keyed: true,
       params: { hold: id },
       body: captureBody,
-      example: exampleCapture,
       replies: { 200: captureReply },
       handle: async ({ params, body, key, epoch }) =>
         answer(await operations.capture(params.hold ?? '', body as CaptureBody, { key, ...epoch })),
@@ -161,7 +135,6 @@ export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] 
       keyed: true,
       params: { hold: id },
       body: voidBody,
-      example: { reason: 'runtime_error' },
       replies: { 200: reply({ hold: id, state: holdState, released: integer(0) }) },
       handle: async ({ params, body, key, epoch }) =>
         answer(await operations.voidHold(params.hold ?? '', body as { reason?: string }, { key, ...epoch })),
@@ -173,11 +146,6 @@ export function holdEndpoints({ operations, queries }: LedgerParts): Endpoint[] 
       summary: 'Charge at once, without a hold',
       keyed: true,
       body: debitBody,
-      example: {
-        wallet: 'acme.main',
-        lines: [{ dimension: 'stored_byte_hour', units: 1_024, amount: 3 }],
-        context: { instance: 'acme/claims' },
-      },
       replies: { 201: reply({ receipt: id, amount: integer(0), available: integer(0) }) },
       handle: async ({ body, key, epoch }) => answer(await operations.debit(body as DebitBody, { key, ...epoch })),
     },

@@ -27,16 +27,6 @@ const fields = {
 const entry = reply(fields, ['reason', 'rawBase64', 'leaseExpiresAt']);
 const item = reply(fields, ['reason']);
 
-/** The raw bytes of the example are `{}`. */
-const example = {
-  shop: 'https://shop.example.com/graphql/',
-  order: 'T3JkZXI6MQ==',
-  bodySha256: '44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a',
-  rawBase64: 'e30=',
-  event: 'order_fully_paid',
-  state: 'pending',
-};
-
 /** The durable inbox of the shop's deliveries. */
 export function inboxEndpoints({ inbox }: LedgerParts): Endpoint[] {
   return [
@@ -58,7 +48,6 @@ export function inboxEndpoints({ inbox }: LedgerParts): Endpoint[] {
         },
         ['shop', 'order', 'bodySha256', 'rawBase64', 'event', 'state'],
       ),
-      example,
       replies: { 200: entry, 201: entry },
       handle: async ({ body }) => answer(await inbox.put(body as InboxBody)),
     },
@@ -68,7 +57,6 @@ export function inboxEndpoints({ inbox }: LedgerParts): Endpoint[] {
       scope: 'inbox:work',
       summary: 'Take the oldest due item under a lease; one item of an order at a time',
       body: object({ leaseSeconds: integer(1, MAX_LEASE_SECONDS) }, ['leaseSeconds']),
-      example: { leaseSeconds: 60 },
       replies: { 200: reply({ item: nullable(item) }) },
       handle: async ({ body, epoch }) =>
         answer(await inbox.claim((body as { leaseSeconds: number }).leaseSeconds, epoch)),
@@ -90,7 +78,6 @@ export function inboxEndpoints({ inbox }: LedgerParts): Endpoint[] {
       summary: 'Hand the item back; it is due again later',
       params: { id },
       body: object({ retryAfterSeconds: integer(0, MAX_RETRY_SECONDS), reason }, ['retryAfterSeconds']),
-      example: { retryAfterSeconds: 5 },
       replies: { 200: entry },
       handle: async ({ params, body, epoch }) =>
         answer(await inbox.fail(params.id ?? '', body as { retryAfterSeconds: number; reason?: string }, epoch)),
@@ -102,7 +89,6 @@ export function inboxEndpoints({ inbox }: LedgerParts): Endpoint[] {
       summary: 'Take the item out of the queue until a person acts',
       params: { id },
       body: object({ reason }, ['reason']),
-      example: { reason: 'TenantUnknown' },
       replies: { 200: entry },
       handle: async ({ params, body, epoch }) =>
         answer(await inbox.park(params.id ?? '', body as { reason: string }, epoch)),

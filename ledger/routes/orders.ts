@@ -19,7 +19,6 @@ export function orderEndpoints({ operations }: LedgerParts): Endpoint[] {
       keyed: true,
       params: { shop, order },
       body: object({ charged: money, total: money, asOf: time }, ['charged', 'total']),
-      example: { charged: 4_000, total: 4_900, asOf: '2026-11-23T07:56:28.117753Z' },
       replies: {
         200: reply({
           shop,

@@ -88,12 +88,6 @@ export function outboxEndpoints({ outbox, outboxEnabled, drift }: LedgerParts): 
       scope: 'audit',
       summary: 'Compare receipts with the records of runs and with what OpenMeter has',
       body: object({ from: time, to: time, wallet: walletName, meter: meterSlug, unitsMeter: meterSlug }),
-      example: {
-        from: '2026-10-01T00:00:00Z',
-        to: '2026-11-01T00:00:00Z',
-        wallet: 'acme.main',
-        meter: 'gsv_credits',
-      },
       replies: { 200: driftReply },
       handle: async ({ body }) => ({ status: 200, body: { ...(await reportOf(() => drift(body as DriftQuery))) } }),
     },

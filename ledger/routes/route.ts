@@ -5,6 +5,7 @@ import { toLedgerProblem } from '../errors.ts';
 import type { OperationResult } from '../operations.ts';
 import { authorize, type Scope, type Tokens } from '../tokens.ts';
 import { assertPlainText } from './content.ts';
+import { exampleOf, type RouteExample } from './examples.ts';
 import { integer, object, problem, type Schema, text } from './fields.ts';
 
 /** As long as an index entry of PostgreSQL comfortably holds; callers derive keys from short business facts. */
@@ -45,8 +46,6 @@ export interface Endpoint {
   /** Names of `query` that must be there. */
   requiredQuery?: string[];
   body?: Schema;
-  /** Example request body for the OpenAPI document. */
-  example?: unknown;
   /** Media type of the replies below 400 where it is not JSON; their bodies are then texts. */
   produces?: 'text/csv';
   /** Replies below 400 by status; errors are always problem documents. */
@@ -170,42 +169,68 @@ function requireKey(request: FastifyRequest): void {
 
 function openApiSchema(definition: Endpoint): Record<string, unknown> {
   const isPublic = definition.scope === 'public';
-  const problems = { description: 'A problem', content: { 'application/problem+json': { schema: problem } } };
+  const example = exampleOf(definition.method, definition.path);
   return {
     summary: definition.summary,
     ...(isPublic ? {} : { description: scopeText(definition.scope) }),
     security: isPublic ? [] : [{ [SECURITY_SCHEME]: [] }],
-    headers: headersSchema(definition.keyed ?? false),
+    headers: headersSchema(definition.keyed ?? false, example.key),
     ...(definition.params
-      ? { params: { type: 'object', properties: definition.params, required: Object.keys(definition.params) } }
+      ? {
+          params: {
+            type: 'object',
+            properties: shownEach(definition.params, example.params),
+            required: Object.keys(definition.params),
+          },
+        }
       : {}),
-    ...(definition.query ? { querystring: object(definition.query, definition.requiredQuery) } : {}),
-    ...(definition.body ? { body: withExample(definition.body, definition.example) } : {}),
-    response: { ...produced(definition), '4xx': problems, '5xx': problems },
+    ...(definition.query
+      ? { querystring: object(shownEach(definition.query, example.query), definition.requiredQuery) }
+      : {}),
+    ...(definition.body ? { body: shown(definition.body, example.request) } : {}),
+    response: { ...produced(definition, example), ...refusals(example) },
   };
 }
 
-function produced({ replies, produces }: Endpoint): Record<string, unknown> {
-  if (produces === undefined) return replies;
+function produced({ replies, produces }: Endpoint, example: RouteExample): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(replies).map(([status, schema]) => [
       status,
-      { description: 'The file', content: { [produces]: { schema } } },
+      produces === undefined
+        ? shown(schema, example.replies[status])
+        : { description: 'The file', content: { [produces]: { schema, example: example.replies[status] } } },
     ]),
   );
+}
+
+/** What every route may answer; shown is the first refusal that its example has. */
+function refusals({ replies }: RouteExample): Record<string, unknown> {
+  const [, example] = Object.entries(replies).find(([status]) => status.startsWith('4')) ?? [];
+  const problems = (media: object) => ({
+    description: 'A problem',
+    content: { 'application/problem+json': { schema: problem, ...media } },
+  });
+  return { '4xx': problems(example === undefined ? {} : { example }), '5xx': problems({}) };
 }
 
 function scopeText(scope: EndpointScope): string {
   return scope === 'each' ? 'Each operation needs the scope of its own route.' : `Needs the scope \`${scope}\`.`;
 }
 
-function withExample(schema: Schema, example: unknown): Schema {
+function shown(schema: Schema, example: unknown): Schema {
   return example === undefined ? schema : { ...schema, examples: [example] };
 }
 
-function headersSchema(keyed: boolean): Schema {
+function shownEach(schemas: Record<string, Schema>, examples: Record<string, unknown> = {}): Record<string, Schema> {
+  return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, shown(schema, examples[name])]));
+}
+
+function headersSchema(keyed: boolean, example: string | undefined): Schema {
   const key = {
-    'idempotency-key': { type: 'string', minLength: 1, maxLength: MAX_KEY_CHARACTERS, pattern: '^[\\x20-\\x7e]+$' },
+    'idempotency-key': shown(
+      { type: 'string', minLength: 1, maxLength: MAX_KEY_CHARACTERS, pattern: '^[\\x20-\\x7e]+$' },
+      example,
+    ),
   };
   const epoch = { 'gsv-fencing-epoch': { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } };
   return {

@@ -80,12 +80,6 @@ export function walletEndpoints({ operations, queries }: LedgerParts): Endpoint[
         },
         ['ownerUid'],
       ),
-      example: {
-        ownerUid: '5f0c8d1e-7a1b-4c52-9d1f-0b6f0e5a7c11',
-        debtPolicy: { floor: 0, repayFirst: true },
-        thresholds: [1_000_000],
-        caps: [{ project: 'default', amount: 50_000_000 }],
-      },
       replies: { 200: wallet },
       handle: async ({ params, body, epoch }) =>
         answer(await operations.putWallet(params.wallet ?? '', body as WalletBody, epoch)),
@@ -117,7 +111,6 @@ export function walletEndpoints({ operations, queries }: LedgerParts): Endpoint[
       keyed: true,
       params: { wallet: walletName },
       body: object({ forfeit: boolean }),
-      example: { forfeit: false },
       replies: { 200: reply({ wallet: name, state: text(16) }) },
       handle: async ({ params, body, key, epoch }) =>
         answer(await operations.closeWallet(params.wallet ?? '', body as { forfeit?: boolean }, { key, ...epoch })),
@@ -130,14 +123,6 @@ export function walletEndpoints({ operations, queries }: LedgerParts): Endpoint[
       keyed: true,
       params: { wallet: walletName },
       body: object({ ...grantFields, source }, ['amount', 'kind']),
-      example: {
-        amount: 5_000_000,
-        kind: 'purchased',
-        priority: 2,
-        expiresAt: '2027-01-01T00:00:00Z',
-        scope: { offerings: ['claims-agent'] },
-        source: { type: 'order', id: 'T3JkZXI6MQ==' },
-      },
       replies: { 201: reply({ grant: id, wallet: name, amount: integer(1), remaining: integer(0) }) },
       handle: async ({ params, body, key, epoch }) =>
         answer(await operations.grant(params.wallet ?? '', body as GrantBody, { key, ...epoch })),
@@ -150,7 +135,6 @@ export function walletEndpoints({ operations, queries }: LedgerParts): Endpoint[
       keyed: true,
       params: { grant: id },
       body: object({ amount: integer(1), reason: text(1024) }),
-      example: { amount: 3_000_000, reason: 'correction' },
       replies: { 200: reply({ revoked: integer(0), debt: integer(0), writtenOff: integer(0) }, ['writtenOff']) },
       handle: async ({ params, body, key, epoch }) =>
         answer(
