@@ -33,12 +33,12 @@ export async function checkChain(tx: Sql): Promise<{ chain: ChainHead; problems:
 function brokenLinks(tx: Sql, from: number): PromiseLike<Finding[]> {
   return tx<Finding[]>`
     with links as (
-      select link, transactions, digest, lag(digest, 1, ''::bytea) over (order by link) as previous,
+      select link, transactions, digest, format, lag(digest, 1, ''::bytea) over (order by link) as previous,
           lag(link, 1, 0::bigint) over (order by link) as before
         from chain where link >= ${from} and link <= ${from + CHUNK}
     ), broken as (
       select * from links
-        where link > ${from} and (link <> before + 1 or digest <> chain_digest(previous, transactions))
+        where link > ${from} and (link <> before + 1 or digest <> chain_digest(previous, transactions, format))
     )
     select case when b.link <> b.before + 1 then format('link_%s follows link_%s', b.link, b.before)
         else format('link_%s is not what transaction_%s to transaction_%s say (entry_%s to entry_%s of %s)', b.link,
@@ -46,7 +46,7 @@ function brokenLinks(tx: Sql, from: number): PromiseLike<Finding[]> {
       from broken b, lateral (
         select min(x.id) as first, max(x.id) as last, string_agg(distinct w.name, ', ') as wallets
           from unnest(b.transactions) r
-            cross join lateral (select * from transactions where id >= lower(r) and id < upper(r) offset 0) t
+            cross join lateral (select * from journal where id >= lower(r) and id < upper(r) offset 0) t
             left join entries x on x.transaction_id = t.id left join wallets w on w.id = t.wallet_id) e
       order by b.link limit ${MAX_FINDINGS}`;
 }
@@ -61,7 +61,7 @@ function unchained(tx: Sql): PromiseLike<Finding[]> {
         from chain, unnest(transactions) r
     )
     (select format('transaction_%s is in no link', t.id) as problem
-      from transactions t, covered c where not c.ids @> t.id order by t.id limit ${MAX_FINDINGS})
+      from journal t, covered c where not c.ids @> t.id order by t.id limit ${MAX_FINDINGS})
     union all
     select format('the links name %s transactions, %s of them twice', ids, links - ids) from counted where links <> ids`;
 }

@@ -80,24 +80,23 @@ function checkReferences(tx: Sql): PromiseLike<Finding[]> {
       from entries e left join accounts a on a.id = e.account_id left join grants g on g.id = e.grant_id
       where a.id is null or (e.grant_id is not null and g.id is null)
     union all
-    select format('transaction_%s names a wallet, hold or receipt that is not there', t.id)
-      from transactions t left join wallets w on w.id = t.wallet_id left join holds h on h.id = t.hold_id
-        left join receipts r on r.id = t.receipt_id
-      where w.id is null or (t.hold_id is not null and h.id is null) or (t.receipt_id is not null and r.id is null)
+    select format('transaction_%s names a wallet or hold that is not there', j.id)
+      from journal j left join wallets w on w.id = j.wallet_id left join holds h on h.id = j.hold_id
+      where w.id is null or (j.hold_id is not null and h.id is null)
     union all
-    select format('receipt_%s names a wallet or hold that is not there', r.id)
-      from receipts r left join wallets w on w.id = r.wallet_id left join holds h on h.id = r.hold_id
-      where w.id is null or (r.hold_id is not null and h.id is null)
+    select format('transaction_%s is a %s without a receipt', id, operation)
+      from journal where operation in ('debit', 'capture') and receipt_id is null
     union all
-    select format('receipt_%s has lines and is not there', l.receipt_id)
-      from receipt_lines l left join receipts r on r.id = l.receipt_id where r.id is null
+    select format('receipt_%s is of more than one hold or debit', receipt_id)
+      from journal where receipt_id is not null group by receipt_id
+      having count(distinct hold_id) > 1 or (count(*) > 1 and count(*) > count(hold_id))
     union all
     select format('hold_%s names a wallet or receipt that is not there', h.id)
-      from holds h left join wallets w on w.id = h.wallet_id left join receipts r on r.id = h.receipt_id
-      where w.id is null or (h.receipt_id is not null and r.id is null)
+      from holds h left join wallets w on w.id = h.wallet_id
+      where w.id is null or (h.receipt_id is not null and not exists (select from journal j where j.receipt_id = h.receipt_id))
     union all
-    select format('hold_%s names receipt_%s, its receipt is receipt_%s', h.id, coalesce(h.receipt_id, 0), r.id)
-      from receipts r join holds h on h.id = r.hold_id where h.receipt_id is distinct from r.id
+    select format('hold_%s names receipt_%s, its receipt is receipt_%s', h.id, coalesce(h.receipt_id, 0), j.receipt_id)
+      from journal j join holds h on h.id = j.hold_id where j.receipt_id is not null and h.receipt_id is distinct from j.receipt_id
     union all
     select format('hold_%s reserves of grant_%s, one of which is not there', k.hold_id, k.grant_id)
       from hold_grants k left join holds h on h.id = k.hold_id left join grants g on g.id = k.grant_id
@@ -187,15 +186,18 @@ function checkHolds(tx: Sql): PromiseLike<Finding[]> {
 function checkReceipts(tx: Sql): PromiseLike<Finding[]> {
   return tx<Finding[]>`
     with listed as (
-      select receipt_id, sum(amount) as amount from receipt_lines group by receipt_id
+      select j.receipt_id, sum(coalesce(l.line ->> 2, l.line ->> 'amount')::bigint) as amount
+        from journal j cross join lateral json_array_elements(j.lines) l (line)
+        where j.receipt_id is not null group by j.receipt_id
     ), booked as (
-      select t.receipt_id, sum(e.amount) as amount
-        from transactions t join entries e on e.transaction_id = t.id join accounts a on a.id = e.account_id
-        where t.receipt_id is not null and a.kind = 'usage' group by t.receipt_id
+      select j.receipt_id, min(j.hold_id) as hold_id, coalesce(sum(e.amount) filter (where a.kind = 'usage'), 0) as amount
+        from journal j left join entries e on e.transaction_id = j.id left join accounts a on a.id = e.account_id
+        where j.receipt_id is not null group by j.receipt_id
     )
-    select format('receipt_%s charges %s; its lines say %s, its entries %s', r.id, r.amount, coalesce(l.amount, 0),
-        coalesce(b.amount, 0)) as problem
-      from receipts r left join listed l on l.receipt_id = r.id left join booked b on b.receipt_id = r.id
-      where r.amount <> coalesce(l.amount, 0) or r.amount <> coalesce(b.amount, 0)
+    select format('receipt_%s charges %s; its lines say %s', b.receipt_id, b.amount, coalesce(l.amount, 0)) as problem
+      from booked b left join listed l on l.receipt_id = b.receipt_id where b.amount <> coalesce(l.amount, 0)
+    union all
+    select format('hold_%s was charged %s, its receipt says %s', h.id, h.captured, b.amount)
+      from booked b join holds h on h.id = b.hold_id where h.captured <> b.amount
     limit ${MAX_PROBLEMS}`;
 }

@@ -1,4 +1,4 @@
-import type { BatchRow } from './batch.ts';
+import type { BatchLine, BatchRow } from './batch.ts';
 import type { CaptureBody, DebitBody, HoldBody, Line } from './wire.ts';
 
 /** As `grant_1`, `hold_1`: what `local_id` of the database accepts. */
@@ -37,7 +37,7 @@ function debitRow(body: DebitBody, call: KeyAndHash): BatchRow | undefined {
   const amount = linesTotal(lines);
   return amount === undefined
     ? undefined
-    : { operation: 'debit', ...call, wallet, amount, lines, offering, project, context };
+    : { operation: 'debit', ...call, wallet, amount, lines: lines.map(compactLine), offering, project, context };
 }
 
 function holdRow(body: HoldBody, call: KeyAndHash): BatchRow | undefined {
@@ -63,7 +63,14 @@ function captureRow(target: string, body: CaptureBody, call: KeyAndHash): BatchR
   const hold = HOLD_ID.exec(target)?.[1];
   const amount = linesTotal(body.lines);
   if (hold === undefined || amount === undefined || body.final === false) return undefined;
-  return { operation: 'capture', ...call, hold, amount, lines: body.lines, result_ref: body.resultRef };
+  return {
+    operation: 'capture',
+    ...call,
+    hold,
+    amount,
+    lines: body.lines.map(compactLine),
+    result_ref: body.resultRef,
+  };
 }
 
 function voidRow(target: string, body: { reason?: string }, call: KeyAndHash): BatchRow | undefined {
@@ -79,4 +86,10 @@ function linesTotal(lines: readonly Line[]): number | undefined {
     total += amount;
   }
   return Number.isSafeInteger(total) ? total : undefined;
+}
+
+/** As `compact_lines` of the database stores it; a line with more than these fields keeps their names. */
+function compactLine(line: Line): BatchLine {
+  const { dimension, units, amount } = line;
+  return dimension !== undefined && Object.keys(line).length === 3 ? [dimension, units, amount] : line;
 }

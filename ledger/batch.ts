@@ -1,5 +1,8 @@
 import { DatabaseUnavailable } from './database.ts';
 
+/** `[dimension, units, amount]`, or a line that has more than these. */
+export type BatchLine = readonly [string, number, number] | object;
+
 /** One operation as `run_batch` of the database takes it; absent members are null there. */
 export interface BatchRow {
   operation: 'debit' | 'hold' | 'capture' | 'void';
@@ -17,7 +20,7 @@ export interface BatchRow {
   key: string;
   hash: string;
   context?: object | undefined;
-  lines?: readonly object[] | undefined;
+  lines?: readonly BatchLine[] | undefined;
   result_ref?: string | undefined;
   reason?: string | undefined;
 }

@@ -170,3 +170,13 @@ test('the first receipt of an Instance is announced once', async () => {
     [[1, 'acme/j', 'run-1']],
   );
 });
+
+test('captures of one hold that JSON cannot carry together are refused, and the hold stays as it is', async () => {
+  await book.wallet('huge', 10);
+  const hold = await book.hold('huge', 10);
+  const most = Number.MAX_SAFE_INTEGER;
+  expectStatus(200, await book.operations.capture(hold, { lines: [line(most)], final: false }, book.key()));
+  const refused = await book.operations.capture(hold, { lines: [line(1)], final: false }, book.key());
+  assert.match(String(expectProblem(422, 'invalid_request', refused).detail), /the lines and the 9007199254740991/);
+  expectStatus(200, await book.operations.capture(hold, { lines: [line(0)] }, book.key()));
+});

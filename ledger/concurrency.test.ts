@@ -2,6 +2,8 @@ import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { type Book, line, openBook } from '../hack/testing/book.ts';
+import { openDatabase } from './database.ts';
+import { LedgerOperations } from './operations.ts';
 
 let book: Book;
 before(async () => {
@@ -106,4 +108,22 @@ test('an event that has its number but is not committed yet holds back the later
     (await book.queries.events(last, 10)).map(({ type }) => type),
     ['test', 'wallet.exhausted'],
   );
+});
+
+test('runs of one Instance are counted across the wallets that pay them', async () => {
+  const other = await openDatabase(book.database.url, { max: 2 });
+  try {
+    const clock = { now: () => new Date(book.at(0)) };
+    const replicas = [book.operations, new LedgerOperations(other, clock)];
+    for (const wallet of ['pays-1', 'pays-2']) await book.wallet(wallet, 1_000);
+    for (let round = 0; round < 20; round += 1) {
+      const limit = { ttlSeconds: 60, instanceUid: `shared-${round}`, maxConcurrent: 1 };
+      const asked = await Promise.all(
+        replicas.map((operations, n) => operations.hold({ wallet: `pays-${n + 1}`, amount: 1, ...limit }, book.key())),
+      );
+      assert.equal(asked.map(({ status }) => status).sort(), [201, 429]);
+    }
+  } finally {
+    await other.end({ timeout: 1 });
+  }
 });

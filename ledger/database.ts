@@ -66,7 +66,7 @@ export async function openDatabase(url: string, options: { max?: number } = {}):
   try {
     const [row] = await withDatabase(
       () => sql<{ role: string; may_write: boolean }[]>`
-        select current_user as role, has_table_privilege('gsv_ledger.entries', 'insert') as may_write`,
+        select current_user as role, has_table_privilege('gsv_ledger.journal', 'insert') as may_write`,
     );
     if (row?.role !== WRITER_ROLE || row.may_write) {
       throw new Error(`the ledger must work as ${WRITER_ROLE} without the right to write tables; run its migrations`);

@@ -259,11 +259,16 @@ export class LedgerOperations {
         if (row === undefined) throw new DatabaseUnavailable(new Error(`gsv_ledger.${operation} answered nothing`));
         return { status: row.status, body: row.body, replayed: row.replayed };
       } catch (error) {
-        const state = (error as { code?: string }).code ?? '';
-        if (attempt >= MAX_ATTEMPTS || !RETRIED_STATES.has(state)) throw error;
+        if (attempt >= MAX_ATTEMPTS || !isLostRace(error)) throw error;
       }
     }
   }
+}
+
+/** Also where two wallets of one owner book under one key at once: only the first of them is in the journal. */
+function isLostRace(error: unknown): boolean {
+  const { code = '', constraint } = error as { code?: string; constraint?: string };
+  return RETRIED_STATES.has(code) || (code === '23505' && constraint === 'journal_key');
 }
 
 /**

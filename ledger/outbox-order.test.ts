@@ -20,18 +20,21 @@ async function drain(outbox: Outbox): Promise<number[]> {
   return told;
 }
 
-/** A debit of nothing, which no lock of the chain orders, in a transaction that stays open until `end`. */
-async function slowDebit(
-  book: Book,
-  wallet: string,
-  nth = 0,
-): Promise<{ end(how: 'commit' | 'rollback'): Promise<void> }> {
+/**
+ * A debit of nothing whose transaction has its wallet and its receipt's number, as one that decides has before it takes
+ * the lock of the chain. It stays open until `end`.
+ */
+async function slowDebit(book: Book, wallet: string): Promise<{ end(how: 'commit' | 'rollback'): Promise<void> }> {
   const connection = await book.database.admin.reserve();
   await connection`begin`;
-  const body = JSON.stringify({ wallet, lines: [line(0)] });
-  await connection`select status from gsv_ledger.debit('', ${body}::text::jsonb, ${`slow-${nth}`}, 'hash', ${book.at(0)}, null)`;
+  const [row] = await connection<{ wallet: string; receipt: string }[]>`
+    select id as wallet, nextval('gsv_ledger.receipt_ids') as receipt
+      from (select id from gsv_ledger.wallets where name = ${wallet} for update) w`;
+  if (!row) throw new Error(`there is no wallet ${wallet}`);
   return {
     end: async (how) => {
+      await connection`insert into gsv_ledger.journal (wallet_id, at, receipt_id, operation, lines)
+        values (${row.wallet}, ${book.at(0)}, ${row.receipt}, 'debit', '[["run", 1, 0]]')`;
       await connection.unsafe(how);
       connection.release();
     },
@@ -112,7 +115,7 @@ test('a sender beside eight writers, slow ones among them, tells every receipt o
     })();
     const stalls = (async () => {
       for (let i = 0; i < 10; i += 1) {
-        const slow = await slowDebit(book, 'slow', i);
+        const slow = await slowDebit(book, 'slow');
         await quickDebit(book, 'w0');
         await slow.end(i % 3 === 0 ? 'rollback' : 'commit');
       }

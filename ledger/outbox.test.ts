@@ -278,7 +278,7 @@ after(() => shared.close());
 test('numbers of receipts are given one after the other, which the horizon of the outbox relies on', async () => {
   const [row] = await shared.database.sql<{ step: number; cache: number }[]>`
     select increment_by::integer as step, cache_size::integer as cache from pg_sequences
-      where schemaname = 'gsv_ledger' and sequencename = 'receipts_id_seq'`;
+      where schemaname = 'gsv_ledger' and sequencename = 'receipt_ids'`;
   assert.equal({ ...row }, { step: 1, cache: 1 });
 });
 

@@ -124,7 +124,7 @@ export class Outbox {
     const [row] = await withDatabase(
       () => this.#sql<{ body: Omit<OutboxState, 'enabled'> }[]>`
         select jsonb_strip_nulls(jsonb_build_object('book', o.book, 'position', o.position,
-            'lag', (select greatest(0, coalesce(max(id), 0) - o.position) from gsv_ledger.receipts),
+            'lag', (select greatest(0, coalesce(max(receipt_id), 0) - o.position) from gsv_ledger.journal),
             'open', (select count(*) from gsv_ledger.outbox_receipts where state = 'open'),
             'parked', (select count(*) from gsv_ledger.outbox_receipts where state = 'parked'),
             'parkedReceipts', (select coalesce(jsonb_agg(jsonb_build_object('receipt', 'receipt_' || p.receipt_id,
@@ -142,7 +142,7 @@ export class Outbox {
   async oldestSeconds(): Promise<number> {
     const [row] = await withDatabase(
       () => this.#sql<{ at: Date | null }[]>`
-        select (select at from gsv_ledger.receipts where id > o.position order by id limit 1) as at
+        select (select at from gsv_ledger.journal where receipt_id > o.position order by receipt_id, id limit 1) as at
           from gsv_ledger.outbox o`,
     );
     return row?.at ? Math.max(0, (this.#now().getTime() - row.at.getTime()) / 1000) : 0;

@@ -181,13 +181,12 @@ export class LedgerQueries {
         transaction: transactions,
         kind: accounts.kind,
         accountWallet: accounts.walletId,
-        context: sql<Record<string, unknown> | null>`coalesce(${holds.context}, ${receipts.context})`,
+        context: sql<Record<string, unknown> | null>`coalesce(${holds.context}, ${transactions.context})`,
       })
       .from(transactions)
       .innerJoin(entries, eq(entries.transactionId, transactions.id))
       .innerJoin(accounts, eq(accounts.id, entries.accountId))
       .leftJoin(holds, eq(holds.id, transactions.holdId))
-      .leftJoin(receipts, eq(receipts.id, transactions.receiptId))
       .where(
         and(
           eq(transactions.walletId, wallet),

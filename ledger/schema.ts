@@ -4,6 +4,7 @@ import {
   customType,
   date,
   integer,
+  json,
   jsonb,
   pgSchema,
   smallint,
@@ -102,6 +103,27 @@ export const reclaims = ledger.table('reclaims', {
   restored: amount('restored'),
 });
 
+/** One row for one booking: what happened, its entries, and the key under which it was asked for. */
+export const journal = ledger.table('journal', {
+  id: id(),
+  walletId: reference('wallet_id').notNull(),
+  at: at('at').notNull(),
+  firstEntry: reference('first_entry'),
+  receiptId: reference('receipt_id'),
+  holdId: reference('hold_id'),
+  answered: reference('answered'),
+  key: uuid('key'),
+  payload: uuid('payload'),
+  partial: boolean('partial'),
+  operation: text('operation').notNull(),
+  entries: bigint('entries', { mode: 'number' }).array(),
+  lines: json('lines'),
+  context: jsonb('context'),
+  reason: text('reason'),
+  entryIds: bigint('entry_ids', { mode: 'number' }).array(),
+});
+
+/** A view of the journal: all that one hold was charged, or one debit. */
 export const receipts = ledger.table('receipts', {
   id: id(),
   walletId: reference('wallet_id').notNull(),
@@ -114,6 +136,7 @@ export const receipts = ledger.table('receipts', {
   context: jsonb('context'),
 });
 
+/** A view of the journal. */
 export const receiptLines = ledger.table('receipt_lines', {
   receiptId: reference('receipt_id').notNull(),
   position: integer('position').notNull(),
@@ -140,14 +163,17 @@ export const holds = ledger.table('holds', {
   createdAt: at('created_at').notNull(),
   expiresAt: at('expires_at').notNull(),
   endedAt: at('ended_at'),
+  reserved: bigint('reserved', { mode: 'number' }).array(),
 });
 
+/** A view of the holds: what an open one has reserved of each grant. */
 export const holdGrants = ledger.table('hold_grants', {
   holdId: reference('hold_id').notNull(),
   grantId: reference('grant_id').notNull(),
   amount: amount('amount'),
 });
 
+/** A view of the journal: the bookings that moved something. */
 export const transactions = ledger.table('transactions', {
   id: id(),
   walletId: reference('wallet_id').notNull(),
@@ -156,8 +182,10 @@ export const transactions = ledger.table('transactions', {
   holdId: reference('hold_id'),
   receiptId: reference('receipt_id'),
   reason: text('reason'),
+  context: jsonb('context'),
 });
 
+/** A view of the journal. */
 export const entries = ledger.table('entries', {
   id: id(),
   transactionId: reference('transaction_id').notNull(),
@@ -210,6 +238,7 @@ export const chain = ledger.table('chain', {
   link: reference('link').notNull(),
   transactions: int8multirange('transactions').notNull(),
   digest: bytea('digest').notNull(),
+  format: smallint('format').notNull(),
 });
 
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });

@@ -62,13 +62,13 @@ export class Statements {
         with wallet as (
           select id, name from gsv_ledger.wallets where name = ${name} order by (state = 'open') desc, id desc limit 1
         ), moves as (
-          select t.id, t.at, t.operation, t.hold_id, t.receipt_id, t.reason,
+          select t.id, t.at, t.operation, t.hold_id, t.receipt_id, t.reason, t.context,
               coalesce(sum(e.amount) filter (where a.kind <> 'debt'), 0) as change,
               -coalesce(sum(e.amount) filter (where a.kind = 'debt'), 0) as owed
             from wallet w join gsv_ledger.transactions t on t.wallet_id = w.id
               join gsv_ledger.entries e on e.transaction_id = t.id
               join gsv_ledger.accounts a on a.id = e.account_id and a.wallet_id = w.id
-            group by t.id
+            group by t.id, t.at, t.operation, t.hold_id, t.receipt_id, t.reason, t.context
         ), running as (
           select *, sum(change) over so_far as funds, sum(owed) over so_far as debt from moves
             window so_far as (order by id rows unbounded preceding)
@@ -88,8 +88,7 @@ export class Statements {
               'reason', coalesce(r.reason, h.reason))) as item
             from listed r
               left join gsv_ledger.holds h on h.id = r.hold_id
-              left join gsv_ledger.receipts p on p.id = r.receipt_id
-              cross join lateral (select coalesce(h.context, p.context) as context) c
+              cross join lateral (select coalesce(h.context, r.context) as context) c
               left join lateral (
                 select u.shop, u.order_id, u.line from gsv_ledger.entries e
                   join gsv_ledger.grants g on g.id = e.grant_id join gsv_ledger.fulfilments u on u.id = g.fulfilment_id

@@ -218,10 +218,27 @@ export class Bank {
   }
 
   async #keysDiffer(admin: Sql): Promise<string[]> {
-    const rows = await admin<{ key: string; body: unknown }[]>`select key, body from gsv_ledger.idempotency`;
-    const booked = new Map(rows.map(({ key, body }) => [key, JSON.stringify(body)]));
+    const told = [...this.#told].map(([key, body]) => ({
+      key,
+      body: JSON.stringify(body),
+      operation: operationOf(body),
+    }));
+    const remembered = await admin<{ key: string; body: unknown }[]>`select key, body from gsv_ledger.idempotency`;
+    const rows = remembered.map(({ key, body }) => ({ key, body: JSON.stringify(body) }));
+    // The others are in the journal, which keeps digests of their keys.
+    const journaled = await admin.begin(async (tx) => {
+      await tx`set local search_path = gsv_ledger`;
+      return tx<{ key: string | null; body: unknown }[]>`
+        select t.key, (journal_reply(j, true)).body as body
+          from journal j join wallets w on w.id = j.wallet_id
+            left join jsonb_to_recordset(${JSON.stringify(told)}::text::jsonb) t (key text, operation text)
+              on t.operation = j.operation and j.key = key_digest(w.owner_uid, t.operation, t.key)
+          where j.key is not null`;
+    });
+    rows.push(...journaled.map(({ key, body }) => ({ key: key ?? 'a key', body: JSON.stringify(body) })));
+    const booked = new Map(rows.map(({ key, body }) => [key, body]));
     const unknown = rows.filter(({ key }) => !this.#told.has(key)).map(({ key }) => `${key} happened and nobody knows`);
-    const other = [...this.#told].filter(([key, body]) => booked.get(key) !== JSON.stringify(body));
+    const other = told.filter(({ key, body }) => booked.get(key) !== body).map(({ key }) => [key]);
     const [row] = await admin<{ receipts: number; transactions: number }[]>`
       select (select count(*) from gsv_ledger.receipts)::int as receipts, (select count(*) from gsv_ledger.transactions
         where operation in ('grant', 'hold', 'debit'))::int as transactions`;
@@ -246,4 +263,12 @@ export class Bank {
       .filter(({ hold, state }) => state !== (open.has(hold) ? 'open' : this.#ended.get(hold)))
       .map(({ hold, state }) => `${hold} is ${state}, the callers were told ${this.#ended.get(hold)}`);
   }
+}
+
+/** What was asked for, from what was answered. */
+function operationOf(body: Record<string, unknown>): string {
+  if ('expiresAt' in body) return 'hold';
+  if (body.state === 'voided') return 'void';
+  if ('receipt' in body) return 'hold' in body ? 'capture' : 'debit';
+  return 'other';
 }
