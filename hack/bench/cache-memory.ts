@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { parseAllDocuments } from 'yaml';
 import { childEnvironment } from '../../config/settings.ts';
 import { KINDS } from '../../crds/kinds.ts';
 import { page, ScriptedServer } from '../cluster/scripted-server.ts';
@@ -9,6 +11,7 @@ import type { Taken } from './cache-holder.ts';
 
 const run = promisify(execFile);
 
+const DEPLOYMENT = join(import.meta.dirname, '../../kustomize/base/operator.yaml');
 /** Lists that one process may ask for: pages of 500, or all at once. */
 const REPLIES = 1_000;
 
@@ -31,7 +34,7 @@ async function measure(how: 'ours' | 'informer', instances: readonly object[]): 
         page(instances.slice(from, to), '7', to < instances.length ? String(to) : undefined)(response, seen);
       });
     const child = join(import.meta.dirname, 'cache-holder.ts');
-    const args = ['--expose-gc', child, how, server.kubeconfig];
+    const args = ['--expose-gc', ...(await shippedFlags()), child, how, server.kubeconfig];
     const { stdout } = await run(process.execPath, args, { env: childEnvironment() });
     const taken = JSON.parse(stdout) as Taken;
     if (taken.objects !== instances.length) throw new Error(`${how} holds ${taken.objects} objects`);
@@ -39,6 +42,17 @@ async function measure(how: 'ours' | 'informer', instances: readonly object[]): 
   } finally {
     await server.close();
   }
+}
+
+/** The flags of node that the shipped Deployment has: both sides get them. */
+async function shippedFlags(): Promise<string[]> {
+  const [deployment] = parseAllDocuments(await readFile(DEPLOYMENT, 'utf8')).map((each) => each.toJS() as Deployment);
+  const [container] = deployment?.spec.template.spec.containers ?? [];
+  return container?.command.filter((argument) => argument.startsWith('--')) ?? [];
+}
+
+interface Deployment {
+  spec: { template: { spec: { containers: { command: string[] }[] } } };
 }
 
 /** A ready Instance as the operator leaves it, as often as asked for, in the form of an API server. */
