@@ -97,7 +97,7 @@ export function operatorPolicy(mount: string, { authMount, audience }: LoginFact
     // Versions that a rotation has replaced.
     stanza(`${mount}/destroy/t/*`, ['update']),
     stanza('sys/policies/acl', ['list']),
-    stanza('sys/policies/acl/gsv-i-*', ['create', 'update', 'delete']),
+    stanza('sys/policies/acl/gsv-i-*', ['create', 'read', 'update', 'delete']),
     stanza(`auth/${authMount}/role`, ['list']),
     stanza(`auth/${authMount}/role/gsv-w-*`, ['create', 'read', 'update', 'delete'], allowed),
   ].join('\n');

@@ -8,6 +8,7 @@ import { asAdministrator, issueToken, prepareLogins, prepareVault } from '../../
 import { Secret } from '../secret-setting.ts';
 import { SecretsError, TENANT_ACCOUNT, TENANT_POLICY } from '../secrets.ts';
 import { VaultSecrets } from './vault.ts';
+import { operatorPolicy } from './vault-policies.ts';
 
 const KEY = new TextEncoder().encode('the key of the cluster’s service accounts');
 const NS = 'gsv-w-acme-default-0a1b2c3d';
@@ -181,4 +182,28 @@ test('a wrong mount is named, never taken for a missing role', async () => {
   } finally {
     await lost.close();
   }
+});
+
+test('so is the policy of an Instance, and an operator that may not look writes it as ever', async () => {
+  const path = 'sys/policies/acl/gsv-i-uid';
+  const put = async (): Promise<number> => {
+    const before = double.counts().requests;
+    await operator.putPolicy('gsv-i-uid', [{ path: `t/${NS}/uid/*`, capabilities: ['read'] }]);
+    return double.counts().requests - before;
+  };
+  const text = async (): Promise<unknown> => (await asAdministrator(root, 'GET', path)).data;
+  assert.is(await put(), 2, 'looked at and written');
+  const wanted = await text();
+  assert.is(await put(), 1, 'looked at');
+  await asAdministrator(root, 'POST', path, { policy: 'path "secret/data/*" { capabilities = ["read"] }' });
+  assert.is(await put(), 2, 'put right');
+  assert.equal(await text(), wanted);
+  const own = operatorPolicy('secret', { authMount: 'kubernetes', audience: 'vault' });
+  const former = own.replace(/("sys\/policies\/acl\/gsv-i-\*" \{[^}]*)"read", /, '$1');
+  assert.is.not(former, own);
+  await asAdministrator(root, 'POST', 'sys/policies/acl/gsv-operator', { policy: former });
+  await asAdministrator(root, 'DELETE', path);
+  await put();
+  assert.equal(await text(), wanted, 'written without a look');
+  assert.is(await put(), 1, 'the refusal is remembered');
 });
