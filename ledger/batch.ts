@@ -1,4 +1,5 @@
 import { DatabaseUnavailable } from './database.ts';
+import { type Aside, SideLanes } from './side-lanes.ts';
 
 /** `[dimension, units, amount]`, or a line that has more than these. */
 export type BatchLine = readonly [string, number, number] | object;
@@ -37,7 +38,10 @@ export type BatchOutcomes = ReadonlyMap<number, Outcome>;
 /** Calls `run_batch`: all of it happens, or it throws and nothing has (`DatabaseUnavailable`: nobody knows). */
 export type RunBatch = (rows: readonly BatchRow[], epoch: number | undefined) => Promise<BatchOutcomes>;
 
-interface Waiting {
+/** For each row the wallet that it is about, if another transaction has that locked at this moment. */
+export type LockedOf = (rows: readonly BatchRow[]) => Promise<(string | undefined)[]>;
+
+interface Waiting extends Aside {
   row: BatchRow;
   epoch: number | undefined;
   /** Runs the item through its own function. */
@@ -69,20 +73,29 @@ export type BatchObserver = (report: BatchReport) => void;
  * share one commit. Nobody waits for a timer: an idle ledger runs a single call at once.
  *
  * What a batch leaves alone, and everything of one that failed, runs through its own function: a bad item never
- * fails its neighbours.
+ * fails its neighbours. Items of a wallet that somebody else keeps locked wait beside the batches, not in them.
  */
 export class BatchQueue {
   readonly #run: RunBatch;
   readonly #observe: BatchObserver;
+  readonly #lockedOf: LockedOf;
+  readonly #lanes = new SideLanes<Waiting>({
+    isBusy: isWalletBusy,
+    goBack: (items) => {
+      this.#waiting.unshift(...items);
+      this.#wake();
+    },
+  });
   /** Keys and holds of the batches under way. */
   readonly #busy = new Set<string>();
   #waiting: Waiting[] = [];
   #running = 0;
   #woken = false;
 
-  constructor(run: RunBatch, observe: BatchObserver = () => undefined) {
+  constructor(run: RunBatch, options: { observe?: BatchObserver | undefined; lockedOf?: LockedOf } = {}) {
     this.#run = run;
-    this.#observe = observe;
+    this.#observe = options.observe ?? (() => undefined);
+    this.#lockedOf = options.lockedOf ?? (async (rows) => rows.map(() => undefined));
   }
 
   /** @throws DatabaseUnavailable when the outcome is unknown */
@@ -127,28 +140,57 @@ export class BatchQueue {
 
   async #flush(items: Waiting[]): Promise<void> {
     this.#running += 1;
-    const started = performance.now();
-    let outcomes: BatchOutcomes = new Map();
-    let failure: unknown;
-    try {
-      outcomes = await this.#run(
-        items.map(({ row }) => row),
-        items[0]?.epoch,
-      );
-    } catch (error) {
-      failure = error;
+    let rest = this.#lanes.inUse ? await this.#withoutLocked(items) : items;
+    let { outcomes, failure } = await this.#attempt(rest);
+    if (isWalletBusy(failure)) {
+      const free = await this.#withoutLocked(rest);
+      if (free.length < rest.length) {
+        rest = free;
+        ({ outcomes, failure } = await this.#attempt(rest));
+      }
     }
     this.#running -= 1;
     for (const { row } of items) for (const name of namesOf(row)) this.#busy.delete(name);
-    const seconds = (performance.now() - started) / 1000;
-    this.#observe({ items: items.length, left: items.length - outcomes.size, seconds, error: failure });
-    items.forEach((item, position) => {
+    rest.forEach((item, position) => {
       // Anything else was an item's fault or a lost race: nothing was written, so each may try alone.
       if (failure instanceof DatabaseUnavailable) item.reject(failure);
       else item.resolve(outcomes.get(position) ?? item.alone());
     });
     this.#wake();
   }
+
+  async #attempt(items: Waiting[]): Promise<{ outcomes: BatchOutcomes; failure: unknown }> {
+    const [first] = items;
+    let outcomes: BatchOutcomes = new Map();
+    let failure: unknown;
+    if (first === undefined) return { outcomes, failure };
+    const started = performance.now();
+    try {
+      outcomes = await this.#run(
+        items.map(({ row }) => row),
+        first.epoch,
+      );
+    } catch (error) {
+      failure = error;
+    }
+    const seconds = (performance.now() - started) / 1000;
+    this.#observe({ items: items.length, left: items.length - outcomes.size, seconds, error: failure });
+    return { outcomes, failure };
+  }
+
+  /** Those whose wallet is free now; the others wait beside. */
+  async #withoutLocked(items: Waiting[]): Promise<Waiting[]> {
+    const locked = await this.#lockedOf(items.map(({ row }) => row)).catch(() => []);
+    return items.filter((item, position) => {
+      const wallet = locked[position];
+      if (wallet !== undefined) this.#lanes.put(wallet, item);
+      return wallet === undefined;
+    });
+  }
+}
+
+function isWalletBusy(error: unknown): boolean {
+  return error instanceof DatabaseUnavailable && error.trouble === 'wallet_busy';
 }
 
 function namesOf({ operation, key, hold }: BatchRow): string[] {

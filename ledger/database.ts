@@ -1,3 +1,4 @@
+import { DATABASE_TROUBLES, type DatabaseTrouble, troubleOf } from './database-troubles.ts';
 import { ConnectionLost, openPool, type PooledSql, type Sql } from './sql.ts';
 
 /** A pool that works as the writer role: it may read and call the ledger's functions, nothing else. */
@@ -11,39 +12,45 @@ export const OWNER_ROLE = 'gsv_ledger_owner';
 /** SELECT on the tables and EXECUTE on the functions. */
 export const WRITER_ROLE = 'gsv_ledger_writer';
 
-/** PostgreSQL cannot be reached, is starting or stopping; whether the last call took effect is unknown. */
+/**
+ * PostgreSQL does not serve; `trouble` says how. Whether the last call took effect is unknown, unless that trouble is
+ * a refusal.
+ */
 export class DatabaseUnavailable extends Error {
-  constructor(cause: unknown) {
-    super('the ledger database is not available; retry with the same Idempotency-Key', { cause });
+  readonly trouble: DatabaseTrouble;
+  constructor(cause: unknown, trouble: DatabaseTrouble = 'database_unavailable') {
+    const { meaning, next } = DATABASE_TROUBLES[trouble];
+    super(`${meaning} Operators: ${next}.`, { cause });
     this.name = 'DatabaseUnavailable';
+    this.trouble = trouble;
   }
 }
 
 /** Connections of one ledger process. The embedded server takes 40, so that two processes and psql fit. */
 const POOL_SIZE = 12;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** No operation needs longer; a statement that hangs on a lock is ended and the caller may retry. */
+/** No operation needs longer. */
 const STATEMENT_TIMEOUT_MS = 15_000;
+/** Those who use a hot wallet well have it for milliseconds; a caller gives up after 10 s. */
+const LOCK_TIMEOUT_MS = 3_000;
 /** Beyond it the server would have said that it gave up: it is gone, or the network swallows what it says. */
 const SILENCE_GRACE_MS = 5_000;
 
-/** True for errors that say "no database", as opposed to errors that the database answered. */
-function isUnavailable(error: unknown): boolean {
-  if (error instanceof ConnectionLost) return true;
-  const code = (error as { code?: unknown }).code;
-  if (typeof code !== 'string') return false;
-  // 08 connection exception, 53 insufficient resources, 57P admin shutdown / crash / starting up,
-  // 57014 statement timeout, 25006 a read-only standby.
-  return /^(08...|53...|57P0\d|57014|25006)$/.test(code);
+/** A {@link DatabaseUnavailable} for what says so, and anything else unchanged. */
+export function toDatabaseError(error: unknown): unknown {
+  if (error instanceof DatabaseUnavailable) return error;
+  if (error instanceof ConnectionLost) return new DatabaseUnavailable(error);
+  const { code } = error as { code?: unknown };
+  const trouble = typeof code === 'string' ? troubleOf(code) : undefined;
+  return trouble ? new DatabaseUnavailable(error, trouble) : error;
 }
 
-/** Runs a query and turns connection troubles into {@link DatabaseUnavailable}. */
+/** Runs a query and turns the troubles of the database into {@link DatabaseUnavailable}. */
 export async function withDatabase<T>(query: () => PromiseLike<T>): Promise<T> {
   try {
     return await query();
   } catch (error) {
-    if (error instanceof DatabaseUnavailable) throw error;
-    throw isUnavailable(error) ? new DatabaseUnavailable(error) : error;
+    throw toDatabaseError(error);
   }
 }
 
@@ -61,7 +68,7 @@ export async function openDatabase(url: string, options: { max?: number } = {}):
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     silenceMs: STATEMENT_TIMEOUT_MS + SILENCE_GRACE_MS,
     applicationName: 'gsv-ledger',
-    settings: { role: WRITER_ROLE, search_path: 'gsv_ledger,pg_temp' },
+    settings: { role: WRITER_ROLE, search_path: 'gsv_ledger,pg_temp', lock_timeout: String(LOCK_TIMEOUT_MS) },
   });
   try {
     const [row] = await withDatabase(

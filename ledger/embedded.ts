@@ -285,7 +285,7 @@ async function launch(home: EmbeddedHome, settings: Record<string, string>, log:
   });
   if (child.stderr) {
     createInterface({ input: child.stderr }).on('line', (line) => {
-      if (line.includes('ready to accept connections')) ready.resolve();
+      if (/ready to accept (read-only )?connections/.test(line)) ready.resolve();
       said.push(line);
       if (said.length > 50) said.shift();
       if (/FATAL|PANIC/.test(line)) log.warn({ line }, 'PostgreSQL says');

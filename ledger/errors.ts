@@ -1,8 +1,13 @@
 import { Problem } from '../config/problem.ts';
 import { DatabaseUnavailable } from './database.ts';
+import { DATABASE_TROUBLES, type DatabaseTrouble } from './database-troubles.ts';
 
-/** Seconds after which a caller should come back when the database is away. */
-const RETRY_AFTER_SECONDS = 1;
+const troubles = Object.fromEntries(
+  Object.entries(DATABASE_TROUBLES).map(([code, { meaning, next }]) => [
+    code,
+    { status: 503, meaning: `${meaning} Operators: ${next}.` },
+  ]),
+) as Record<DatabaseTrouble, { status: 503; meaning: string }>;
 
 /** Every refusal of the ledger with its status and meaning, once. `docs` and tests read it. */
 export const LEDGER_ERRORS = {
@@ -36,24 +41,26 @@ export const LEDGER_ERRORS = {
   idempotency_conflict: { status: 422, meaning: 'The key was used before with another payload.' },
   too_many_runs: { status: 429, meaning: 'The Instance has as many open holds as it may have.' },
   internal: { status: 500, meaning: 'Something failed in the ledger; retry with the same key.' },
+  ...troubles,
   openmeter_unavailable: { status: 502, meaning: 'OpenMeter cannot be read; half a comparison says nothing.' },
-  database_unavailable: { status: 503, meaning: 'The database is away; retry with the same key.' },
 } as const satisfies Record<string, { status: number; meaning: string }>;
 
 /** Drizzle wraps what its driver throws. */
-function isOutage(error: unknown): boolean {
-  if (error instanceof DatabaseUnavailable) return true;
-  return error instanceof Error && error.cause instanceof DatabaseUnavailable;
+function outageOf(error: unknown): DatabaseUnavailable | undefined {
+  if (error instanceof DatabaseUnavailable) return error;
+  return error instanceof Error && error.cause instanceof DatabaseUnavailable ? error.cause : undefined;
 }
 
 /** What a handler threw, as a problem where the ledger knows what it means; anything else unchanged. */
 export function toLedgerProblem(error: unknown): unknown {
-  if (!isOutage(error)) return error;
+  const outage = outageOf(error);
+  if (outage === undefined) return error;
+  const { meaning, retryAfterSeconds } = DATABASE_TROUBLES[outage.trouble];
   return new Problem({
     status: 503,
-    code: 'database_unavailable',
-    detail: 'the ledger database is not available; retry with the same Idempotency-Key',
-    headers: { 'retry-after': String(RETRY_AFTER_SECONDS) },
+    code: outage.trouble,
+    detail: meaning,
+    headers: { 'retry-after': String(retryAfterSeconds) },
     cause: error,
   });
 }

@@ -99,8 +99,8 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
   const operations = new LedgerOperations(book.sql, { now, onBatch: metrics.batched });
   const ready = async (): Promise<string[]> => {
     if (closing.signal.aborted) return ['the ledger is stopping'];
-    return book.sql`select 1`.then(
-      () => [],
+    return book.sql<{ setting: string }[]>`select current_setting('transaction_read_only') as setting`.then(
+      ([row]) => (row?.setting === 'off' ? [] : ['the database is read-only']),
       () => ['the database does not answer'],
     );
   };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OWNER_ROLE, WRITER_ROLE, withDatabase } from './database.ts';
+import { DatabaseUnavailable, OWNER_ROLE, toDatabaseError, WRITER_ROLE, withDatabase } from './database.ts';
 import { openPool, type Sql } from './sql.ts';
 
 const MIGRATIONS = join(import.meta.dirname, 'migrations');
@@ -86,6 +86,7 @@ async function prepare(sql: Sql): Promise<void> {
     await sql.unsafe(`create schema if not exists gsv_ledger authorization ${OWNER_ROLE}`);
     await sql.unsafe(`set role ${OWNER_ROLE}`);
   } catch (error) {
+    throwIfAway(error);
     throw new MigrationError(
       `the database user may not create the schema gsv_ledger for ${OWNER_ROLE}; grant it CREATE on the database and that role`,
       { cause: error },
@@ -104,6 +105,7 @@ async function ensureRole(sql: Sql, role: string): Promise<void> {
     if (!found) await sql.unsafe(`create role ${role} nologin`).catch(ignoreCodes('42710', '23505'));
     if (!found?.member) await grantToSelf(sql, role);
   } catch (error) {
+    throwIfAway(error);
     throw new MigrationError(
       `the database user may not make or use the role ${role}; give the user CREATEROLE, or create the role and grant it to the user`,
       { cause: error },
@@ -116,6 +118,12 @@ async function grantToSelf(sql: Sql, role: string): Promise<void> {
   const [self] = await sql<{ super: boolean }[]>`select rolsuper as super from pg_roles where rolname = current_user`;
   if (self?.super) return;
   await sql.unsafe(`grant ${role} to current_user`);
+}
+
+/** A full disk or a replica is no fault of the user or of a migration. */
+function throwIfAway(error: unknown): void {
+  const outage = toDatabaseError(error);
+  if (outage instanceof DatabaseUnavailable) throw outage;
 }
 
 function ignoreCodes(...codes: string[]): (error: { code?: string }) => void {
@@ -153,6 +161,7 @@ async function applyOne(sql: Sql, migration: Migration): Promise<void> {
     await sql`commit`;
   } catch (error) {
     await sql`rollback`.catch(() => undefined);
+    throwIfAway(error);
     throw new MigrationError(`${migration.name} failed: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -87,7 +87,10 @@ export class LedgerOperations {
   constructor(sql: LedgerSql, options: { now?: () => Date; onBatch?: BatchObserver } = {}) {
     this.#sql = sql;
     this.#now = options.now ?? (() => new Date());
-    this.#queue = new BatchQueue((rows, epoch) => this.#runBatch(rows, epoch), options.onBatch);
+    this.#queue = new BatchQueue((rows, epoch) => this.#runBatch(rows, epoch), {
+      observe: options.onBatch,
+      lockedOf: (rows) => lockedOf(sql, rows),
+    });
   }
 
   /** 200 the wallet · 409 `owner_mismatch`. */
@@ -192,12 +195,12 @@ export class LedgerOperations {
       return { key: item.key, status, body };
     } catch (error) {
       if (first && error instanceof DatabaseUnavailable) throw error;
-      const unavailable = error instanceof DatabaseUnavailable;
+      const outage = error instanceof DatabaseUnavailable ? error : undefined;
       return {
         key: item.key,
-        status: unavailable ? 503 : 500,
+        status: outage ? 503 : 500,
         body: {
-          code: unavailable ? 'database_unavailable' : 'internal',
+          code: outage?.trouble ?? 'internal',
           detail: 'this operation may or may not have happened; retry it with the same key',
         },
       };
@@ -269,6 +272,19 @@ export class LedgerOperations {
 function isLostRace(error: unknown): boolean {
   const { code = '', constraint } = error as { code?: string; constraint?: string };
   return RETRIED_STATES.has(code) || (code === '23505' && constraint === 'journal_key');
+}
+
+async function lockedOf(sql: LedgerSql, rows: readonly BatchRow[]): Promise<(string | undefined)[]> {
+  const names = JSON.stringify([...new Set(rows.map(({ wallet }) => wallet))]);
+  const holds = JSON.stringify(rows.map(({ hold }) => hold));
+  const locked = await withDatabase(
+    () => sql<{ wallet: string; hold: string | null }[]>`
+      select wallet, hold from gsv_ledger.locked_wallets(
+        array(select json_array_elements_text(${names}::text::json)),
+        array(select x::bigint from json_array_elements_text(${holds}::text::json) x where x is not null))`,
+  );
+  const walletOf = new Map(locked.map(({ wallet, hold }) => [hold === null ? wallet : `hold_${hold}`, wallet]));
+  return rows.map(({ wallet, hold }) => walletOf.get(wallet ?? `hold_${hold}`));
 }
 
 /**
