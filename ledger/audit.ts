@@ -1,4 +1,5 @@
 import { checkChain } from './audit-chain.ts';
+import { checkRecords } from './audit-records.ts';
 import { checkSettlements } from './audit-settlements.ts';
 import { type LedgerSql, type TransactionSql, withDatabase } from './database.ts';
 import type { AuditReply } from './wire.ts';
@@ -33,6 +34,7 @@ export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number
         problems.push(...(await check(tx)));
       }
       problems.push(...(await checkSettlements(tx, MAX_PROBLEMS)));
+      problems.push(...(await checkRecords(tx, MAX_PROBLEMS)));
       const { chain, problems: broken } = await checkChain(tx);
       problems.push(...broken);
       return {

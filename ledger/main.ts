@@ -5,6 +5,7 @@ import { loadSettings, type Settings, SettingsError } from '../config/settings.t
 import { createLedgerApp } from './app.ts';
 import { archiveMonth } from './archive.ts';
 import { audit } from './audit.ts';
+import { checkHead, parseHead } from './audit-head.ts';
 import { type LedgerSql, openDatabase } from './database.ts';
 import { drift } from './drift.ts';
 import { driftArguments, driftText } from './drift-report.ts';
@@ -223,12 +224,19 @@ async function serve(): Promise<void> {
   clearTimeout(cut);
 }
 
+/** `audit LINK:DIGEST` also looks whether a link that was kept elsewhere is still what it was. */
 async function auditOnce(): Promise<void> {
+  const kept = process.argv[3];
+  const known = kept === undefined ? undefined : parseHead(kept);
+  if (kept !== undefined && !known)
+    throw new Error(`${kept} is no LINK:DIGEST, like the chain of an archive's manifest`);
   const settings = loadSettings(['dataDir', 'logLevel', 'ledgerDatabaseUrl']);
   const log = createLogger({ part: 'ledger-audit', level: settings.logLevel });
   const book = await openBook({ dataDir: settings.dataDir, databaseUrl: settings.ledgerDatabaseUrl, log });
   try {
     const result = await audit(book.sql, (checked) => process.stderr.write(`checked ${checked} entries\n`));
+    if (known) result.problems.push(...(await checkHead(book.sql, known)));
+    result.ok = result.problems.length === 0;
     process.stdout.write(`${JSON.stringify(result)}\n`);
     process.exitCode = result.ok ? 0 : 1;
   } finally {
