@@ -10,6 +10,7 @@ import { createLogger } from '../../config/log.ts';
 import { type LedgerSql, openDatabase } from '../../ledger/database.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../ledger/embedded.ts';
 import { migrate } from '../../ledger/migrate.ts';
+import { mutate } from './ledger-mutants.ts';
 
 /** An empty, migrated database of its own for one test or suite. */
 export interface TestDatabase {
@@ -82,6 +83,7 @@ async function cloneTemplate(
   const url = database(embedded, name);
   const sql = await openDatabase(url, options);
   const admin = postgres(url, { max: 2, onnotice: () => undefined });
+  await mutate(admin);
   return {
     url,
     sql,
