@@ -39,7 +39,7 @@ function checkHolds(tx: Sql, limit: number): PromiseLike<Finding[]> {
         or m.began is distinct from h.created_at or h.captured <> p.charged or h.released <> p.released
         or m.voided <> (h.state = 'voided' and h.amount > 0) or m.expired <> (h.state = 'expired' and h.amount > 0)
         or (h.ended_at is not null and h.amount > 0 and m.ended <> h.ended_at)
-        or (h.state = 'expired' and h.ended_at < h.expires_at)
+        or (h.state = 'expired' and h.ended_at < h.expires_at) or cardinality(h.reserved) % 2 = 1
     limit ${limit}`;
 }
 
@@ -63,6 +63,8 @@ function checkOrigins(tx: Sql, limit: number): PromiseLike<Finding[]> {
     union all
     select format('fulfilment_%s is claimed at %s by %s', id, claimed_at, coalesce(instance_uid, 'nobody'))
       from fulfilments where (claimed_at is null) <> (instance_uid is null)
+    union all
+    select format('link_%s is of a format %s that does not exist', link, format) from chain where format not in (1, 2)
     union all
     select format('%s names accounts that are not its own', w.name) from wallets w
       where not exists (select from accounts where id = w.available_account and wallet_id = w.id and kind = 'available')

@@ -29,13 +29,13 @@ export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number
     sql.begin('isolation level repeatable read read only', async (tx) => {
       // It reads everything, which may take longer than an operation may.
       await tx`set local statement_timeout = 0`;
-      const { checkedEntries, problems } = await checkTransactions(tx, onProgress);
-      for (const check of [checkReferences, checkAccounts, checkWallets, checkGrants, checkHolds, checkReceipts]) {
-        problems.push(...(await check(tx)));
-      }
-      problems.push(...(await checkSettlements(tx, MAX_PROBLEMS)));
-      problems.push(...(await checkRecords(tx, MAX_PROBLEMS)));
       const { chain, problems: broken } = await checkChain(tx);
+      const { checkedEntries, problems } = await checkSums(tx, onProgress).catch((error: Error) => {
+        if (broken.length === 0) throw error;
+        // Somebody wrote what is no booking, and it stops every look at the book. The broken links say where it is.
+        const problem = `the book cannot be read: ${error.message}`;
+        return { checkedEntries: 0, problems: [{ problem }] };
+      });
       problems.push(...broken);
       return {
         ok: problems.length === 0,
@@ -45,6 +45,19 @@ export async function audit(sql: LedgerSql, onProgress?: (checkedEntries: number
       };
     }),
   );
+}
+
+async function checkSums(
+  tx: Sql,
+  onProgress: ((checked: number) => void) | undefined,
+): Promise<{ checkedEntries: number; problems: Finding[] }> {
+  const { checkedEntries, problems } = await checkTransactions(tx, onProgress);
+  for (const check of [checkReferences, checkAccounts, checkWallets, checkGrants, checkHolds, checkReceipts]) {
+    problems.push(...(await check(tx)));
+  }
+  problems.push(...(await checkSettlements(tx, MAX_PROBLEMS)));
+  problems.push(...(await checkRecords(tx, MAX_PROBLEMS)));
+  return { checkedEntries, problems };
 }
 
 async function checkTransactions(

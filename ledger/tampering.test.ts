@@ -50,14 +50,6 @@ const BLIND: Record<string, string> = {
   'idempotency: exchange': 'as idempotency.key',
   'order_settlements.as_of': "the shop's word about a date",
   'order_settlements: copy': 'a word about an order that is not known yet is in order',
-  'receipt_lines.dimension': 'the amount is what was charged',
-  'receipt_lines.units': 'the amount is what was charged',
-  'receipts.at': 'the amount is what was charged',
-  'receipts.context': 'the amount is what was charged',
-  'receipts.debt': 'the amount is what was charged',
-  'receipts.from_available': 'the amount is what was charged',
-  'receipts.wallet_id': 'the amount is what was charged',
-  'receipts.written_off': 'the amount is what was charged',
   'wallets.caps': 'what an operator may set, not what was booked',
   'wallets.floor': 'what an operator may set, not what was booked',
   'wallets.name': 'what an operator may set, not what was booked',
@@ -122,7 +114,7 @@ test('every column of the book, and every row, is found out or known to be unsee
     else {
       count.found += 1;
       // Where to look.
-      const [first = ''] = after.found.problems;
+      const first = after.found.problems.find((problem) => !problem.startsWith('the book cannot be read')) ?? '';
       assert.match(
         first,
         /(entry|transaction|grant|hold|receipt|link|event|fulfilment|account|wallet)_?\d|^(a|b|c)[/: ]|order|links name/,
@@ -131,8 +123,7 @@ test('every column of the book, and every row, is found out or known to be unsee
       assert.ok(after.changed > 0, tampering.what);
     }
   }
-  const known = made.map(({ what }) => what).filter((what) => BLIND[what] !== undefined);
-  assert.equal(unseen.toSorted(), known.toSorted());
+  assert.equal(unseen.toSorted(), Object.keys(BLIND).toSorted());
   process.stdout.write(
     `${made.length} tamperings: ${count.found} found by the audit, ${count.refused} refused by the database, ${unseen.length} known to be unseen\n`,
   );
