@@ -19,12 +19,17 @@ const CONTROLLERS = [
   'resourcequota-controller',
 ];
 
+/** What makes pods of Deployments. Without nodes they stay where they are, until a test plays the kubelet. */
+const WORKLOAD_CONTROLLERS = ['deployment-controller', 'replicaset-controller'];
+
 export interface ClusterOptions {
   /** Where data, keys and logs lie; absent: a temporary folder that goes with the cluster. */
   dataDir?: string;
   log: Progress;
   /** Also run the controller manager, where there is one. Default: true. */
   controllers?: boolean;
+  /** Also those of Deployments and ReplicaSets. Default: false. */
+  workloads?: boolean;
   /** More flags for the API server. */
   apiServerArgs?: readonly string[];
 }
@@ -100,7 +105,7 @@ class ControlPlane {
     this.#kubeconfig = join(folder, 'kubeconfig');
   }
 
-  async start({ log, controllers = true, apiServerArgs = [] }: ClusterOptions): Promise<void> {
+  async start({ log, controllers = true, workloads = false, apiServerArgs = [] }: ClusterOptions): Promise<void> {
     const started = Date.now();
     this.#extra = apiServerArgs;
     this.#credentials = await credentialsIn(this.#folder);
@@ -114,7 +119,7 @@ class ControlPlane {
     const { caFile, adminToken } = this.#credentials;
     await writeKubeconfig(this.#kubeconfig, this.#url, caFile, adminToken);
     if (controllers && this.#binaries['kube-controller-manager'] !== undefined) {
-      this.#controllers = await this.#startControllers(this.#binaries['kube-controller-manager']);
+      this.#controllers = await this.#startControllers(this.#binaries['kube-controller-manager'], workloads);
     }
     log(`the API server is ready at ${this.#url} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
   }
@@ -201,13 +206,13 @@ class ControlPlane {
     return server;
   }
 
-  async #startControllers(program: string): Promise<Running> {
+  async #startControllers(program: string, workloads: boolean): Promise<Running> {
     const { caFile, controllersToken, signingKeyFile, adminToken } = this.#ready;
     const kubeconfig = join(this.#folder, 'controllers.kubeconfig');
     await writeKubeconfig(kubeconfig, this.#url, caFile, controllersToken);
     const controllers = await this.#group.start('kube-controller-manager', program, [
       `--kubeconfig=${kubeconfig}`,
-      `--controllers=${CONTROLLERS.join(',')}`,
+      `--controllers=${[...CONTROLLERS, ...(workloads ? WORKLOAD_CONTROLLERS : [])].join(',')}`,
       `--service-account-private-key-file=${signingKeyFile}`,
       '--leader-elect=false',
       '--secure-port=0',

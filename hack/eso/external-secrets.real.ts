@@ -90,6 +90,8 @@ async function sameAsDouble(tenant: Tenant, name: string, verdict: Verdict): Pro
     refreshed: refreshTime !== undefined,
   });
   assert.equal(read(doubled), read(status));
+  const other = verdict === 'synced' ? 'unreadable' : 'synced';
+  assert.not.equal(read(externalSecretStatus(metadata, other, status, 'now')), read(status), 'the check can fail');
 }
 
 test('the SecretStore that we render works, and a secret comes with our labels and its owner', async (t) => {

@@ -31,7 +31,7 @@ const RECIPE: Recipe = {
     'pkg/provider/register/register.go': join(SERVER, 'providers/register.go'),
     'pkg/generator/register/register.go': join(SERVER, 'generators/register.go'),
   },
-  usually: '4 minutes',
+  usually: '2 minutes',
   stamps: [],
 };
 

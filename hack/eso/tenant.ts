@@ -2,6 +2,7 @@ import { parse } from 'yaml';
 import type { VaultSecrets } from '../../config/secrets/vault.ts';
 import { secretPath, TENANT_ACCOUNT, TENANT_POLICY } from '../../config/secrets.ts';
 import type { ExternalSecret } from '../../crds/kinds.ts';
+import { RUNTIME_KEY } from '../../crds/runtime.ts';
 import { workloadState } from '../../operator/delivery/argocd/workload-state.ts';
 import type { DeclaredObject, WorkloadState } from '../../operator/delivery/delivery.ts';
 import type { InstanceInput } from '../../operator/render/input.ts';
@@ -12,8 +13,9 @@ import { kubectlApply } from '../argocd/kubectl.ts';
 import { kubectl } from '../processes/kubectl.ts';
 import { manifestsOf } from '../testing/rendered.ts';
 
-/** Kinds of a rendered tree that External Secrets has to do with, and what they need to be there. */
-const KINDS = ['Namespace', 'ServiceAccount', 'SecretStore', 'ExternalSecret'];
+/** Kinds of a rendered tree that need Argo CD. */
+const ARGO_KINDS = ['Application', 'AppProject'];
+const IMAGE = `registry.example/lfx@sha256:${'0'.repeat(64)}`;
 
 interface Manifest {
   apiVersion: string;
@@ -41,14 +43,25 @@ export class Tenant {
   readonly namespace: string;
   readonly #organization: string;
   readonly #kubeconfig: string;
+  readonly #profile: 'Shared' | 'Namespace';
   readonly #platform: Platform;
   #rendered: Manifest[] = [];
 
-  constructor(organization: string, kubeconfig: string, vault: { url: string; mount: string }) {
+  constructor(
+    organization: string,
+    kubeconfig: string,
+    vault: { url: string; mount: string },
+    profile: 'Shared' | 'Namespace' = 'Shared',
+  ) {
     this.#organization = organization;
+    this.#profile = profile;
     this.#kubeconfig = kubeconfig;
     const platform = defaultPlatform('file:///nowhere', 'main');
-    this.#platform = { ...platform, vault: { ...platform.vault, server: vault.url, mount: vault.mount } };
+    this.#platform = {
+      ...platform,
+      vault: { ...platform.vault, server: vault.url, mount: vault.mount },
+      runtime: { image: IMAGE },
+    };
     this.namespace = workloadNamespace(organization, 'default', `${organization}-project`);
   }
 
@@ -62,7 +75,8 @@ export class Tenant {
 
   /** One Instance with these secrets, in these versions. */
   async instance(name: string, versions: Record<string, number>, edit: Edit = () => undefined): Promise<void> {
-    const secrets = Object.keys(versions).map((each) => ({ name: each, source: 'Buyer' as const }));
+    const names = Object.keys(versions).filter((each) => each !== RUNTIME_KEY);
+    const secrets = names.map((each) => ({ name: each, source: 'Buyer' as const }));
     const input: InstanceInput = {
       ...this.#names,
       instance: { metadata: { name, uid: `${name}-uid` }, spec: { plan: 'pro' } },
@@ -136,19 +150,22 @@ export class Tenant {
 
   get #names() {
     const organization = { metadata: { name: this.#organization, uid: `${this.#organization}-uid` } };
-    const project = { metadata: { name: 'default', uid: `${this.#organization}-project` }, spec: {} };
-    return { organization, project };
+    const project = { metadata: { name: 'default', uid: `${this.#organization}-project` } };
+    return { organization, project: { ...project, spec: { runtimeProfile: this.#profile } } };
   }
 
   async #apply(files: ReadonlyMap<string, string>, edit: Edit): Promise<void> {
     const manifests = [...manifestsOf(files).values()].map((text) => parse(text) as Manifest);
-    const ours = manifests.filter(({ kind }) => KINDS.includes(kind));
+    const ours = manifests.filter(({ kind }) => !ARGO_KINDS.includes(kind));
     this.#rendered = [...structuredClone(ours), ...this.#rendered];
     for (const manifest of ours) edit(manifest);
-    await kubectlApply(
-      this.#kubeconfig,
-      ours.map((manifest) => JSON.stringify(manifest)),
-    );
+    for (const wave of [...new Set(ours.map(waveOf))].sort((one, other) => one - other)) {
+      const now = ours.filter((manifest) => waveOf(manifest) === wave);
+      await kubectlApply(
+        this.#kubeconfig,
+        now.map((manifest) => JSON.stringify(manifest)),
+      );
+    }
   }
 
   async #get<T>(kind: string, name: string): Promise<T | undefined> {
@@ -157,7 +174,13 @@ export class Tenant {
   }
 }
 
-function declared({ apiVersion, kind, metadata }: Manifest): DeclaredObject {
+function waveOf({ kind, metadata }: Manifest): number {
+  // Its Namespace is the platform's, and there before.
+  return kind === 'Namespace' ? -Infinity : Number(metadata.annotations?.['argocd.argoproj.io/sync-wave'] ?? 0);
+}
+
+/** As the operator knows it from the commit. */
+export function declared({ apiVersion, kind, metadata }: Manifest): DeclaredObject {
   return { group: apiVersion.split('/')[0] ?? '', kind, ...metadata };
 }
 
