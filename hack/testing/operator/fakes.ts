@@ -138,6 +138,8 @@ export class FakeDelivery implements Delivery {
   unready: { reason: string; message: string } | undefined;
   /** Set: objects stay after their removal. */
   stuck = false;
+  /** Set: it is away. */
+  failure: Error | undefined;
 
   constructor(git: FakeGit) {
     this.#git = git;
@@ -147,20 +149,25 @@ export class FakeDelivery implements Delivery {
     this.refreshed += 1;
   }
 
-  async state({ commit }: DeliveryTarget): Promise<DeliveryState> {
+  async state({ commit, instanceUid }: DeliveryTarget): Promise<DeliveryState> {
+    if (this.failure) throw this.failure;
     if (this.obstacle) return { synced: false, ...this.obstacle };
     if (!this.#git.commits.some((each) => each.commit === commit))
-      return { synced: false, reason: 'CommitUnknown', message: 'The commit is not there.' };
+      return { synced: false, reason: 'CommitNotFound', message: 'The commit is not there.' };
+    if (this.#git.mentioning(instanceUid).length === 0)
+      return { synced: false, reason: 'ManifestsMissing', message: 'Nothing of it is on the branch.' };
     return { synced: true, reason: 'LocalDelivery', message: 'Checked out and valid; nothing was started.' };
   }
 
   async workload(): Promise<WorkloadState> {
+    if (this.failure) throw this.failure;
     return this.unready
       ? { ready: false, ...this.unready }
       : { ready: true, reason: 'Succeeded', message: 'It works.' };
   }
 
   async remains({ instanceUid }: DeliveryScope): Promise<Remains | undefined> {
+    if (this.failure) throw this.failure;
     const there = instanceUid !== undefined && this.#git.mentioning(instanceUid).length > 0;
     if (!this.stuck && !there) return undefined;
     return { reason: 'WorkloadRemains', message: 'Objects of the workload are still there.' };
