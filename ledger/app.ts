@@ -13,7 +13,7 @@ import { outboxEndpoints } from './routes/outbox.ts';
 import type { LedgerParts } from './routes/parts.ts';
 import { recordEndpoints } from './routes/records.ts';
 import { endpoint, SECURITY_SCHEME } from './routes/route.ts';
-import { orderStatementEndpoints, statementEndpoints } from './routes/statements.ts';
+import { accountEndpoints, orderStatementEndpoints, statementEndpoints } from './routes/statements.ts';
 import { walletEndpoints } from './routes/wallets.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -52,6 +52,7 @@ export async function createLedgerApp(options: LedgerAppOptions): Promise<Fastif
     recordEndpoints,
     statementEndpoints,
     orderStatementEndpoints,
+    accountEndpoints,
     eventEndpoints,
     inboxEndpoints,
     outboxEndpoints,

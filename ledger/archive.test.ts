@@ -40,10 +40,17 @@ test('it holds every entry of the month and no other, its orders, and the head o
   const blobs = newStore();
   const sql = book.database.sql;
   const manifest = await archiveMonth('2026-06', { sql, blobs, now: at('2026-07-01T00:00:00Z') });
-  assert.equal(manifest.orders, { orders: 1, granted: 100, takenBack: 0, kept: 100 });
+  assert.equal(manifest.orders, { orders: 1, unconfirmed: 1, granted: 100, takenBack: 0, kept: 100 });
+  assert.equal(
+    manifest.accounts.filter(({ change }) => change !== 0).map(({ account, closing }) => [account, closing]),
+    [
+      ['store/issued', -100],
+      ['wallets/available', 100],
+    ],
+  );
   assert.equal(
     manifest.files.map(({ key }) => key),
-    ['ledger/periods/2026-06/orders.csv', 'ledger/periods/2026-06/entries-0001.csv'],
+    ['orders.csv', 'accounts.csv', 'entries-0001.csv'].map((file) => `ledger/periods/2026-06/${file}`),
   );
   for (const { key, sha256, sizeBytes } of manifest.files) {
     const bytes = (await blobs.get(key)) ?? new Uint8Array();

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { BlobStore } from '../config/artifacts.ts';
+import { ACCOUNT_COLUMNS, AccountStatements } from './account-statements.ts';
 import { toCsv } from './csv.ts';
 import { type LedgerSql, withDatabase } from './database.ts';
 import { OrderStatements } from './order-statements.ts';
-import type { OrderStatement } from './wire-finance.ts';
+import type { AccountStatementItem, OrderStatement } from './wire-finance.ts';
 
 /** Transactions of one file: some 30 MB of CSV, which a process holds at a time. */
 const TRANSACTIONS_PER_FILE = 50_000;
@@ -48,6 +49,8 @@ export interface ArchiveManifest {
   chain: { link: number; digest: string };
   entries: number;
   orders: OrderStatement['totals'];
+  /** The trial balance of the month. */
+  accounts: AccountStatementItem[];
   files: { key: string; sha256: string; sizeBytes: number }[];
 }
 
@@ -57,7 +60,7 @@ interface EntryRow {
 }
 
 /**
- * Writes a month that is over (UTC) to the blob store under `ledger/periods/<YYYY-MM>/`: every entry, the orders, and
+ * Writes a month that is over (UTC) to the blob store under `ledger/periods/<YYYY-MM>/`: every entry, the orders, the trial balance and
  * a manifest with the head of the chain. Doing it again answers the first manifest; an archive is never rewritten.
  *
  * @throws ArchiveError for what is no month, or one that is not over
@@ -84,16 +87,19 @@ export async function archiveMonth(
   if (orders.status !== 200) throw new ArchiveError(String(orders.body.detail));
   const { items, totals } = orders.body as unknown as OrderStatement;
   await write('orders.csv', toCsv(ORDER_COLUMNS, items));
+  const accounts = (await new AccountStatements(sql).read(period)).items;
+  await write('accounts.csv', toCsv(ACCOUNT_COLUMNS, accounts));
+  const before = files.length;
   let entries = 0;
   for (let after = 0; ; ) {
     const rows = await entriesAfter(sql, after, from, to);
     const last = rows.at(-1);
     if (last === undefined) break;
     entries += rows.length;
-    await write(`entries-${String(files.length).padStart(4, '0')}.csv`, toCsv(ENTRY_COLUMNS, rows));
+    await write(`entries-${String(files.length - before + 1).padStart(4, '0')}.csv`, toCsv(ENTRY_COLUMNS, rows));
     after = last.last;
   }
-  const manifest: ArchiveManifest = { month, chain: await chainHead(sql), entries, orders: totals, files };
+  const manifest: ArchiveManifest = { month, chain: await chainHead(sql), entries, orders: totals, accounts, files };
   await blobs.put(`${folder}/manifest.json`, new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`));
   return manifest;
 }

@@ -30,7 +30,7 @@ import type {
   WalletBody,
   WalletName,
 } from './wire.ts';
-import type { OrderStatement, SettleBody, Settlement, Statement } from './wire-finance.ts';
+import type { AccountStatement, OrderStatement, SettleBody, Settlement, Statement } from './wire-finance.ts';
 
 export { type LedgerClientOptions, LedgerError } from './transport.ts';
 export type * from './wire.ts';
@@ -174,6 +174,11 @@ export class LedgerClient {
     query: { from?: string; to?: string; cursor?: string; limit?: number } = {},
   ): Promise<Statement> {
     return this.#body({ method: 'GET', path: `/v1/wallets/${part(wallet)}/statement${search(query)}` });
+  }
+
+  /** The trial balance of a period; its columns sum to zero. */
+  accounts(query: { from?: string; to?: string } = {}): Promise<AccountStatement> {
+    return this.#body({ method: 'GET', path: `/v1/accounts${search(query)}`, timeoutMs: AUDIT_TIMEOUT_MS });
   }
 
   /** Orders whose first unit was recorded in `[from, to)`, oldest first; `totals` are of the whole period. */

@@ -36,6 +36,8 @@ const NEEDED: Record<string, string> = {
   'GET /v1/wallets/{wallet}/statement.csv': 'read',
   'GET /v1/orders': 'read',
   'GET /v1/orders.csv': 'read',
+  'GET /v1/accounts': 'read',
+  'GET /v1/accounts.csv': 'read',
   'GET /v1/consumers/{consumer}': 'events',
   'PUT /v1/consumers/{consumer}': 'events',
   'POST /v1/audit': 'audit',

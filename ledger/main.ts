@@ -2,6 +2,7 @@ import { blobStoreOf } from '../config/artifacts.ts';
 import { createLogger, type Logger } from '../config/log.ts';
 import { createRegistry, startOps } from '../config/ops.ts';
 import { loadSettings, type Settings, SettingsError } from '../config/settings.ts';
+import { AccountStatements } from './account-statements.ts';
 import { createLedgerApp } from './app.ts';
 import { archiveMonth } from './archive.ts';
 import { audit } from './audit.ts';
@@ -114,6 +115,7 @@ export async function createLedger(options: LedgerOptions): Promise<Ledger> {
         queries: new LedgerQueries(book.sql, { now }),
         statements: new Statements(book.sql, { now }),
         orderStatements: new OrderStatements(book.sql),
+        accountStatements: new AccountStatements(book.sql),
         inbox,
         outbox,
         outboxEnabled: openmeter !== undefined,

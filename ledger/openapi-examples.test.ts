@@ -137,6 +137,8 @@ const CONVERSATION: Step[] = [
   { route: 'GET /v1/wallets/{wallet}/statement.csv', params: { wallet }, query: OCTOBER, status: 200 },
   { route: 'GET /v1/orders', query: { shop: SHOP, ...OCTOBER, limit: 50 }, status: 200 },
   { route: 'GET /v1/orders.csv', query: { shop: SHOP, ...OCTOBER }, status: 200 },
+  { route: 'GET /v1/accounts', query: { from: '2026-10-01', to: '2026-11-01' }, status: 200 },
+  { route: 'GET /v1/accounts.csv', query: { from: '2026-10-01', to: '2026-11-01' }, status: 200 },
   { route: 'GET /v1/events', query: { after: 0, waitSeconds: 30 }, status: 200 },
   { route: 'PUT /v1/consumers/{consumer}', params: { consumer: 'operator' }, request: { position: 1 }, status: 200 },
   { route: 'GET /v1/consumers/{consumer}', params: { consumer: 'operator' }, status: 200 },

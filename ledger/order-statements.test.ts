@@ -53,7 +53,7 @@ test('each order stands beside what is paid of it, and the sums are those of the
       [10, 0, 10, 10],
     ],
   );
-  assert.equal([totals, next], [{ orders: 3, granted: 1_210, takenBack: 750, kept: 460 }, null]);
+  assert.equal([totals, next], [{ orders: 3, unconfirmed: 1, granted: 1_210, takenBack: 750, kept: 460 }, null]);
   const [booked] = await ledger.database.sql<{ kept: number }[]>`
     select -sum(e.amount)::float8 as kept from gsv_ledger.entries e
       join gsv_ledger.accounts a on a.id = e.account_id and a.kind in ('issued', 'revoked', 'clawed_back')

@@ -72,7 +72,8 @@ export class OrderStatements {
               left join gsv_ledger.order_settlements s on s.shop = o.shop and s.order_id = o.order_id
             where o.id > ${after} order by o.id limit ${limit + 1}
         )
-        select (select jsonb_build_object('orders', count(*), 'granted', coalesce(sum(granted), 0),
+        select (select jsonb_build_object('orders', count(*), 'unconfirmed', count(*) filter (where not exists (
+                select from gsv_ledger.order_settlements s where s.shop = sold.shop and s.order_id = sold.order_id)), 'granted', coalesce(sum(granted), 0),
               'takenBack', coalesce(sum(taken_back), 0), 'kept', coalesce(sum(granted - taken_back), 0)) from sold) as totals,
           (select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('id', id, 'shop', shop, 'order', order_id,
               'recordedAt', gsv_ledger.iso(at), 'units', units, 'charged', charged, 'total', total,

@@ -84,6 +84,24 @@ export interface OrderStatementItem {
 }
 
 export interface OrderStatement extends Page<OrderStatementItem> {
-  /** Of the whole period, whatever the page. */
-  totals: { orders: number; granted: number; takenBack: number; kept: number };
+  /** Of the whole period, whatever the page. `unconfirmed`: orders of which nobody has said what is paid. */
+  totals: { orders: number; unconfirmed: number; granted: number; takenBack: number; kept: number };
+}
+
+/** One account over a period. Amounts are microcredits, signed as they are booked. */
+export interface AccountStatementItem {
+  /** `store/<kind>`, or `wallets/<kind>` for all wallets together. */
+  account: string;
+  opening: number;
+  change: number;
+  closing: number;
+  /** What `change` consists of. */
+  operations: Record<string, number>;
+}
+
+/** The trial balance. Each column sums to zero. */
+export interface AccountStatement {
+  from?: string;
+  to?: string;
+  items: AccountStatementItem[];
 }

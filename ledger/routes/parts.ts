@@ -1,4 +1,5 @@
 import type { ReadyCheck } from '../../config/ops.ts';
+import type { AccountStatements } from '../account-statements.ts';
 import type { DriftQuery, DriftReply } from '../drift.ts';
 import type { Inbox } from '../inbox.ts';
 import type { LedgerMetrics } from '../metrics.ts';
@@ -15,6 +16,7 @@ export interface LedgerParts {
   queries: LedgerQueries;
   statements: Statements;
   orderStatements: OrderStatements;
+  accountStatements: AccountStatements;
   inbox: Inbox;
   outbox: Outbox;
   /** Whether usage is sent to OpenMeter. */

@@ -1,7 +1,8 @@
+import { ACCOUNT_COLUMNS } from '../account-statements.ts';
 import { toCsv } from '../csv.ts';
 import type { Period } from '../statements.ts';
 import type { OrderStatement, OrderStatementItem, StatementItem } from '../wire-finance.ts';
-import { id, integer, nullable, reply, text, time, walletName } from './fields.ts';
+import { id, integer, nullable, reply, type Schema, text, time, walletName } from './fields.ts';
 import type { LedgerParts } from './parts.ts';
 import { answer, type Endpoint, type EndpointCall, pageQuery } from './route.ts';
 
@@ -31,10 +32,18 @@ const item = reply(
   DETAILS,
 );
 
-const periodQuery = { from: time, to: time };
+/** A date alone is its midnight in UTC. */
+const moment: Schema = { anyOf: [time, { type: 'string', format: 'date', pattern: '^[1-9]' }] };
+
+const periodQuery = { from: moment, to: moment };
 
 function periodOf(query: EndpointCall['query']): Period {
-  return { from: query.from as string | undefined, to: query.to as string | undefined };
+  return { from: momentOf(query.from), to: momentOf(query.to) };
+}
+
+function momentOf(text: unknown): string | undefined {
+  if (typeof text !== 'string') return undefined;
+  return /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text;
 }
 
 /** Columns of the orders' CSV. */
@@ -65,7 +74,7 @@ export function orderStatementEndpoints({ orderStatements }: LedgerParts): Endpo
       query: { ...orderQuery, ...pageQuery },
       replies: {
         200: reply({
-          totals: reply({ orders: integer(0), ...sums }),
+          totals: reply({ orders: integer(0), unconfirmed: integer(0), ...sums }),
           items: { type: 'array', items: order },
           next: nullable(text(256)),
         }),
@@ -142,6 +151,40 @@ export function statementEndpoints({ statements }: LedgerParts): Endpoint[] {
       handle: async ({ params, query }) => {
         const { body } = answer(await statements.whole(params.wallet ?? '', periodOf(query)));
         return { status: 200, body: toCsv(COLUMNS, (body as unknown as { items: StatementItem[] }).items) };
+      },
+    },
+  ];
+}
+
+const account = reply({
+  account: text(64),
+  ...{ opening: amount, change: amount, closing: amount },
+  operations: { type: 'object', additionalProperties: amount },
+});
+
+/** The trial balance of the book. */
+export function accountEndpoints({ accountStatements }: LedgerParts): Endpoint[] {
+  return [
+    {
+      method: 'GET',
+      path: '/v1/accounts',
+      scope: 'read',
+      summary: 'Every account before a period, what moved in it by operation, and after it; columns sum to zero',
+      query: periodQuery,
+      replies: { 200: reply({ from: time, to: time, items: { type: 'array', items: account } }, ['from', 'to']) },
+      handle: async ({ query }) => ({ status: 200, body: { ...(await accountStatements.read(periodOf(query))) } }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/accounts.csv',
+      scope: 'read',
+      summary: 'The same as CSV, without the operations',
+      query: periodQuery,
+      produces: 'text/csv',
+      replies: { 200: { type: 'string' } },
+      handle: async ({ query }) => {
+        const { items } = await accountStatements.read(periodOf(query));
+        return { status: 200, body: toCsv(ACCOUNT_COLUMNS, items) };
       },
     },
   ];
