@@ -32,6 +32,8 @@ export interface FakeOpenMeter {
   requests: { contentType: string | undefined; authorization: string | undefined; events: number; bytes: number }[];
   /** One for each ingestion to come, until they are used up. */
   failures: Failure[];
+  /** Called when a batch was taken, before the answer. */
+  taken: () => Promise<void>;
   /** Refused for what they are: 400 for the whole batch. */
   refuse: (event: TakenEvent) => boolean;
   /** More events in one request are 413. */
@@ -83,6 +85,7 @@ export async function startOpenMeter(): Promise<FakeOpenMeter> {
     arrived: 0,
     requests: [],
     failures: [],
+    taken: async () => undefined,
     refuse: () => false,
     maxEvents: Number.POSITIVE_INFINITY,
     token: undefined,
@@ -134,6 +137,7 @@ async function ingest(fake: FakeOpenMeter, known: Set<string>, request: Incoming
     known.add(key);
     fake.events.push(event);
   }
+  await fake.taken();
   if (failure === 'lost') return void response.destroy();
   response.writeHead(204).end();
 }
