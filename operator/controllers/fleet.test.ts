@@ -218,8 +218,19 @@ test('times of the Offering act by themselves: sales end, then Instances rest, a
       await world.advance(3_600_000);
       assert.is(await lifecycle(), 'EndOfSale');
       assert.is(await world.condition('Instance', { namespace: NS, name: 'a' }), 'True/Succeeded');
-      await world.order('late', { fulfilment: world.pay(20) });
-      assert.is(await world.condition('Instance', { namespace: NS, name: 'late' }), 'False/OfferingEndOfSale');
+      world.ledger.credit('acme.main', 1_000_000);
+      const latecomers: [name: string, spec: Parameters<World['order']>[1], condition: string][] = [
+        ['late', {}, 'False/OfferingEndOfSale'],
+        ['unpaid', { fulfilment: { ...world.pay(20), ordinal: 21 } }, 'False/OfferingEndOfSale'],
+        ['other-plan', { fulfilment: world.pay(22, { plan: 'pro' }) }, 'False/OfferingEndOfSale'],
+        ['used', { fulfilment: world.pay(23, { instanceUid: 'another' }) }, 'False/OfferingEndOfSale'],
+        // Its order was placed while it was sold, or there would be no unit.
+        ['sold-before', { fulfilment: world.pay(24) }, 'True/Succeeded'],
+      ];
+      for (const [name, spec, condition] of latecomers) {
+        await world.order(name, spec);
+        assert.is(await world.condition('Instance', { namespace: NS, name }), condition, name);
+      }
       await world.advance(3_600_000);
       assert.is(await lifecycle(), 'EndOfLife');
       const { status } = await world.instance('a');

@@ -53,6 +53,8 @@ function ledgerWith(effect: <T>(name: Effect, run: () => Promise<T>) => Promise<
     inboxDone: (id) => effect('inboxDone', () => client.inboxDone(id)),
     inboxFail: (id, body) => client.inboxFail(id, body),
     inboxPark: (id, body) => client.inboxPark(id, body),
+    inboxList: (query) => client.inboxList(query),
+    inboxRetry: (id) => client.inboxRetry(id),
   };
 }
 

@@ -22,6 +22,27 @@ export const PARKING_REASONS = {
 
 export type ParkingReason = keyof typeof PARKING_REASONS;
 
+/** Kinds that a parked order can wait for. */
+export type CuringKind = 'Organization' | 'Team' | 'Offering' | 'OfferingVersion' | 'CreditPack';
+
+/** Whose change can cure what; what is not here waits for the shop, or for a person. */
+export const CURED_BY: Readonly<Partial<Record<ParkingReason, readonly CuringKind[]>>> = {
+  TenantUnknown: ['Organization'],
+  CustomerNotAllowed: ['Team'],
+  SkuUnknown: ['Offering', 'CreditPack'],
+  SkuAmbiguous: ['Offering', 'CreditPack'],
+  OfferingNotSellable: ['Offering', 'OfferingVersion'],
+  PlanUnknown: ['Offering', 'OfferingVersion'],
+  CreditMismatch: ['CreditPack'],
+  PackLimitExceeded: ['CreditPack'],
+};
+
+/** The reasons in a text of {@link parkingText}. */
+export function parkedFor(text: string): ParkingReason[] {
+  const words = [...text.matchAll(/(?:^|; )([A-Z][A-Za-z]+)(?: \(line [^)]*\))?: /g)].map(([, word = '']) => word);
+  return words.filter((word): word is ParkingReason => Object.hasOwn(PARKING_REASONS, word));
+}
+
 /** Something that no retry cures. `line` is absent when the order as a whole is meant. */
 export interface Parked {
   reason: ParkingReason;

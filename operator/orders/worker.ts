@@ -9,6 +9,7 @@ import { type FulfilmentBook, fulfil } from './fulfil.ts';
 import { type Parked, parkingText } from './parking.ts';
 import { bringsUnits, type SettlementBook, settle } from './settle.ts';
 import { unitsOf } from './units.ts';
+import { ParkedOrders } from './waking.ts';
 
 /** Long enough for the slowest order; after it another worker takes the delivery over. */
 const LEASE_SECONDS = 60;
@@ -23,7 +24,7 @@ const RETRY_CAP_SECONDS = 300;
 
 export type OrderLedger = FulfilmentBook &
   SettlementBook &
-  Pick<LedgerClient, 'inboxClaim' | 'inboxDone' | 'inboxFail' | 'inboxPark'>;
+  Pick<LedgerClient, 'inboxClaim' | 'inboxDone' | 'inboxFail' | 'inboxPark' | 'inboxList' | 'inboxRetry'>;
 
 export interface OrderWorkerOptions {
   store: ResourceStore;
@@ -54,15 +55,16 @@ export class OrderWorker {
     this.#options = options;
   }
 
-  /** Starts the lanes; `close` ends them after the deliveries in hand. */
+  /** Starts the lanes, and looks after what is parked; `close` ends them after the deliveries in hand. */
   start(): { close(): Promise<void> } {
     const lanes = Array.from({ length: LANES }, (_, lane) =>
       this.#lane(lane === 0 ? IDLE_MAX_MS.first : IDLE_MAX_MS.other),
     );
+    const waking = new ParkedOrders(this.#options).start();
     return {
       close: async () => {
         this.#stop.abort();
-        await Promise.all(lanes);
+        await Promise.all([...lanes, waking.close()]);
       },
     };
   }

@@ -6,6 +6,7 @@ import { effectiveLifecycle } from '../../crds/lifecycle.ts';
 import type { Ports } from '../ports.ts';
 import { Terminal, Waiting } from '../runtime/errors.ts';
 import type { Visit } from '../runtime/visit.ts';
+import { throughLedger } from './doors.ts';
 import { checkNewSecrets } from './secrets.ts';
 import { successorOf } from './standing.ts';
 import { checkUpgrade, type Held, wantedVersion } from './upgrade.ts';
@@ -41,7 +42,7 @@ export async function accept(visit: InstanceVisit, ports: Ports): Promise<Accept
   if (organization.spec.suspend && !begun(visit.object))
     throw new Terminal('OrganizationSuspended', `Organization ${organization.metadata.name} is suspended.`);
   const project = findProject(visit, ports);
-  const offering = findOffering(visit, ports);
+  const offering = await findOffering(visit, ports);
   const terms = await chooseTerms(visit, offering, project, ports);
   const wallet = findWallet(visit, ports);
   checkQuota(visit, project, ports);
@@ -123,9 +124,9 @@ function findProject(visit: InstanceVisit, { store }: Ports): Project {
   return project;
 }
 
-function findOffering(visit: InstanceVisit, { store }: Ports): Offering {
+async function findOffering(visit: InstanceVisit, ports: Ports): Promise<Offering> {
   const { name } = visit.object.spec.offeringRef;
-  const offering = store.watch('Offering').get({ name });
+  const offering = ports.store.watch('Offering').get({ name });
   if (offering === undefined) throw missing('OfferingNotFound', `There is no Offering "${name}".`);
   if (wasAccepted(visit.object)) return offering;
   switch (effectiveLifecycle(offering.spec, visit.nowMs)) {
@@ -134,12 +135,31 @@ function findOffering(visit: InstanceVisit, { store }: Ports): Offering {
     case 'Paused':
       throw missing('OfferingPaused', `Offering "${name}" takes no new Instances at present.`);
     case 'EndOfSale':
+      if (await wasSold(visit, ports)) return offering;
       throw new Terminal('OfferingEndOfSale', `Offering "${name}" is not sold any more${successorOf(offering)}.`);
     case 'EndOfLife':
       throw new Terminal('OfferingEndOfLife', `Offering "${name}" has ended${successorOf(offering)}.`);
     case 'Published':
       return offering;
   }
+}
+
+/**
+ * Whether it claims a paid unit of the Offering that nobody else has used. The order worker makes units only of orders
+ * that were placed while it was sold, whenever it comes to work on them; the rest of the claim is looked at by `fund`.
+ */
+async function wasSold({ object: { spec, metadata } }: InstanceVisit, { ledger }: Ports): Promise<boolean> {
+  const { fulfilment: claim, offeringRef, plan } = spec;
+  if (claim === undefined) return false;
+  const units = await throughLedger(() => ledger.findFulfilments(claim));
+  return units.some(
+    (unit) =>
+      unit.line === claim.line &&
+      unit.ordinal === claim.ordinal &&
+      unit.offering === offeringRef.name &&
+      unit.plan === plan &&
+      (unit.instanceUid === undefined || unit.instanceUid === metadata.uid),
+  );
 }
 
 function findVersion(offering: Offering, wanted: string | undefined, { store }: Ports): OfferingVersion {
