@@ -1,0 +1,661 @@
+-- One item alone does without what a batch needs, and plans fit a young book and an old one. Where two indexes could answer, a plan that was made while both were empty
+-- may read the wrong one for as long as it is kept: one of them must be the only one that fits.
+
+-- Of a wallet or an Instance one asks for state = 'open'; of all that is due, for what has not ended.
+drop index holds_due;
+create index holds_due on holds (expires_at) where ended_at is null;
+
+create or replace function expire_due(p_now timestamptz, p_limit integer) returns integer
+language plpgsql security definer set search_path = gsv_ledger, pg_temp as $$
+declare
+  w wallets;
+  v_count integer := 0;
+begin
+  for w in
+    select x.* from wallets x where x.state = 'open' and x.id in (
+        select wallet_id from holds where ended_at is null and expires_at <= p_now
+        union select wallet_id from grants where live and remaining > held and expires_at <= p_now)
+      order by x.id limit p_limit for update skip locked
+  loop
+    if book_due(w.id, p_now) then
+      perform emit_levels(w, p_now);
+      v_count := v_count + 1;
+    end if;
+  end loop;
+  return v_count;
+end $$;
+
+-- As in 0500, where the index of what is due was as good as that of the wallet.
+create or replace function book_due(p_wallet bigint, p_now timestamptz) returns boolean language plpgsql as $$
+declare
+  h holds;
+  v_any boolean := false;
+  v_moves move[];
+begin
+  for h in select * from holds where wallet_id = p_wallet and state = 'open' and expires_at <= p_now order by expires_at, id loop
+    v_any := true;
+    perform post(p_wallet, 'hold_expiry', p_now, release_moves(h.id, p_now), h.id);
+    update holds set state = 'expired', released = amount, reserved = null, ended_at = p_now where id = h.id;
+    perform emit(p_wallet, 'hold.expired', p_now, jsonb_strip_nulls(jsonb_build_object('hold', 'hold_' || h.id,
+      'amount', h.amount, 'instanceUid', h.instance_uid, 'runId', h.run_id)));
+  end loop;
+  select array_agg(row('available', 'breakage', id, remaining - held)::move) into v_moves
+    from grants where wallet_id = p_wallet and live and remaining > held and expires_at + interval '0' <= p_now;
+  if v_moves is not null then
+    v_any := true;
+    perform post(p_wallet, 'grant_expiry', p_now, v_moves);
+  end if;
+  return v_any;
+end $$;
+
+-- As in 0500, but an account is looked up and not looked for: the wallet names its own.
+create or replace function book(p_wallet bigint, p_operation text, p_now timestamptz, p_moves move[], p_hold bigint, p_receipt bigint,
+  p_reason text, p_key uuid default null, p_payload uuid default null, p_answered bigint default null,
+  p_partial boolean default null, p_lines json default null, p_context jsonb default null) returns journal language plpgsql as $$
+declare
+  j journal;
+  v_moves move[];
+  v_missing boolean;
+  v_available bigint;
+begin
+  select array_agg(m::move) into v_moves from unnest(p_moves) m where m.amount <> 0;
+  if v_moves is null and p_key is null then return null; end if;
+  if exists (select from unnest(v_moves) m where m.amount < 0 or m.from_kind = m.to_kind
+    or (m.grant_id is null and (m.from_kind in ('available', 'held') or m.to_kind in ('available', 'held')))) then
+    raise exception 'impossible move in %: %', p_operation, v_moves;
+  end if;
+  if v_moves is null then
+    select available into v_available from wallets where id = p_wallet;
+  else
+    with legs as (
+      select from_kind as kind, grant_id, -amount as amount from unnest(v_moves)
+      union all select to_kind, grant_id, amount from unnest(v_moves)
+    ), sums as (
+      select kind, grant_id, sum(amount)::bigint as amount from legs group by kind, grant_id having sum(amount) <> 0
+    ), named as (
+      select case s.kind when 'available' then w.available_account when 'held' then w.held_account when 'debt' then w.debt_account
+          else (select id from accounts where wallet_id is null and kind = s.kind) end as account, s.grant_id, s.amount
+        from sums s, wallets w where w.id = p_wallet
+    ), wallet as (
+      update wallets w set available = w.available + d.available, held = w.held + d.held, debt = w.debt - d.debt
+        from (select coalesce(sum(amount) filter (where kind = 'available'), 0) as available,
+                     coalesce(sum(amount) filter (where kind = 'held'), 0) as held,
+                     coalesce(sum(amount) filter (where kind = 'debt'), 0) as debt from sums) d
+        where w.id = p_wallet returning w.available
+    ), granted as (
+      update grants g set amount = g.amount + d.issued, remaining = g.remaining + d.remaining, held = g.held + d.held,
+          spent = g.spent + d.spent, expired = g.expired + d.expired, revoked = g.revoked + d.revoked,
+          clawed_back = g.clawed_back + d.clawed_back
+        from (select grant_id,
+            coalesce(sum(amount) filter (where from_kind = 'issued'), 0) as issued,
+            coalesce(sum(amount) filter (where to_kind in ('available', 'held')), 0)
+              - coalesce(sum(amount) filter (where from_kind in ('available', 'held')), 0) as remaining,
+            coalesce(sum(amount) filter (where to_kind = 'held'), 0)
+              - coalesce(sum(amount) filter (where from_kind = 'held'), 0) as held,
+            coalesce(sum(amount) filter (where to_kind in ('usage', 'debt')), 0) as spent,
+            coalesce(sum(amount) filter (where to_kind = 'breakage'), 0)
+              - coalesce(sum(amount) filter (where from_kind = 'breakage'), 0) as expired,
+            coalesce(sum(amount) filter (where to_kind = 'revoked'), 0) as revoked,
+            coalesce(sum(amount) filter (where to_kind = 'clawed_back'), 0) as clawed_back
+          from unnest(v_moves) where grant_id is not null group by grant_id) d
+        where g.id = d.grant_id
+    )
+    select coalesce(array_agg(p.part order by n.account, n.grant_id, p.place), '{}'), bool_or(n.account is null),
+        (select available from wallet)
+      into j.entries, v_missing, v_available
+      from named n, lateral (values (1, n.account), (2, coalesce(n.grant_id, 0)), (3, n.amount)) p (place, part);
+    if v_missing then raise exception '% names an account that does not exist', p_operation; end if;
+  end if;
+  -- Ids are given under the lock of the chain: the entries of a row follow each other.
+  perform pg_advisory_xact_lock(hashtext('gsv_ledger.chain'));
+  if j.entries is not null then
+    j.first_entry := nextval('entry_ids');
+    perform setval('entry_ids', j.first_entry + greatest(cardinality(j.entries) / 3, 1) - 1);
+  end if;
+  insert into journal (wallet_id, at, first_entry, receipt_id, hold_id, answered, key, payload, partial, operation, entries,
+      lines, context, reason)
+    values (p_wallet, p_now, j.first_entry, p_receipt, p_hold,
+      coalesce(p_answered, case when p_key is not null and p_operation in ('debit', 'capture') then v_available end), p_key,
+      p_payload, p_partial, p_operation, j.entries, p_lines, nullif(p_context, '{}'), p_reason)
+    on conflict (key) where key is not null do nothing
+    returning * into j;
+  -- Only two wallets of one owner can race here; the loser starts anew and replays.
+  if j.id is null then raise exception 'key taken meanwhile' using errcode = 'serialization_failure'; end if;
+  return j;
+end $$;
+
+drop function run_batch;
+
+-- One item that came alone, which is what a caller waits for when nobody else is there: a few statements with one row
+-- each. Answers null, and has changed nothing, whenever it is not the plain case: run_many decides about those.
+create function run_one(i batch_item, p_now timestamptz) returns outcome language plpgsql as $$
+declare
+  w wallets;
+  h holds;
+  k record;
+  v_key uuid;
+  v_receipt bigint;
+  v_used bigint;
+  v_left bigint;
+  v_entry bigint;
+  v_id bigint;
+  v_entries bigint[];
+  v_none text;
+begin
+  if i.operation in ('debit', 'hold') then
+    if i.max_concurrent is not null or i.amount < 1 then return null; end if;
+    select * into w from wallets where name = i.wallet and state = 'open' for update;
+    if w.id is null or (i.project is not null and w.caps <> '[]') then return null; end if;
+  else
+    select x.* into w from wallets x where x.id = (select wallet_id from holds where id = i.hold) for update;
+    if w.id is null or w.state <> 'open' then return null; end if;
+  end if;
+  -- What crosses a threshold is announced; run_many does that.
+  v_used := case when i.operation in ('debit', 'capture') then i.amount else 0 end;
+  v_left := w.available + w.held - v_used;
+  if v_used > 0 and (v_left <= 0 or exists (select from unnest(w.thresholds) t where v_left + v_used >= t and v_left < t)) then
+    return null;
+  end if;
+  v_key := key_digest(w.owner_uid, i.operation, i.key);
+  -- Sees what those committed who had the lock before.
+  select (select true from journal where key = v_key) as known,
+      (select true from idempotency where owner_uid = w.owner_uid and operation = i.operation and key = i.key) as remembered,
+      (select true from holds where wallet_id = w.id and state = 'open' and expires_at <= p_now limit 1) as due,
+      (select true from grants where wallet_id = w.id and live and remaining > held and expires_at + interval '0' <= p_now
+        limit 1) as expired,
+      (select id from accounts where wallet_id is null and kind = 'usage') as usage,
+      g.id as grant_id, g.free
+    into k from (select) one left join lateral (
+      select id, remaining - held as free from grants
+        where i.hold is null and wallet_id = w.id and live and remaining > held and (expires_at is null or expires_at > p_now)
+          and (offerings is null or i.offering = any (offerings)) and (projects is null or i.project = any (projects))
+        order by priority, expires_at nulls last, id limit 1) g on true;
+  if k.known or k.remembered or k.due or k.expired then return null; end if;
+
+  if i.operation in ('debit', 'hold') then
+    if k.free is null or k.free < i.amount then return null; end if;
+    if i.operation = 'debit' then
+      v_entries := array[k.usage, k.grant_id, i.amount, w.available_account, k.grant_id, -i.amount];
+      update wallets set available = available - i.amount where id = w.id;
+      update grants set remaining = remaining - i.amount, spent = spent + i.amount where id = k.grant_id;
+      v_receipt := nextval('receipt_ids');
+      if i.project is not null then perform count_spend(w.id, i.project, p_now, i.amount); end if;
+    else
+      v_entries := array[w.available_account, k.grant_id, -i.amount, w.held_account, k.grant_id, i.amount];
+      update wallets set available = available - i.amount, held = held + i.amount where id = w.id;
+      update grants set held = held + i.amount where id = k.grant_id;
+      insert into holds (wallet_id, amount, offering, project, instance_uid, run_id, context, created_at, expires_at, reserved)
+        values (w.id, i.amount, i.offering, i.project, i.instance_uid, i.context ->> 'runId', coalesce(i.context, '{}'), p_now,
+          p_now + make_interval(secs => i.ttl_seconds), array[k.grant_id, i.amount])
+        returning id into h.id;
+    end if;
+    v_left := w.available - i.amount;
+  else
+    select * into h from holds where id = i.hold;
+    if h.state <> 'open' or cardinality(h.reserved) is distinct from 2 then return null; end if;
+    if v_used > h.amount or (i.operation = 'capture' and h.receipt_id is not null) then return null; end if;
+    perform from grants where id = h.reserved[1] and (expires_at is null or expires_at > p_now);
+    if not found then return null; end if;
+    v_left := w.available + h.amount - v_used;
+    if v_used > 0 then v_entries := array[k.usage, h.reserved[1], v_used]; end if;
+    if v_used < h.amount then v_entries := v_entries || array[w.available_account, h.reserved[1], h.amount - v_used]; end if;
+    v_entries := v_entries || array[w.held_account, h.reserved[1], -h.amount];
+    update wallets set available = v_left, held = held - h.amount where id = w.id;
+    update grants set remaining = remaining - v_used, spent = spent + v_used, held = held - h.amount where id = h.reserved[1];
+    if i.operation = 'capture' then
+      v_receipt := nextval('receipt_ids');
+      if h.project is not null then perform count_spend(w.id, h.project, p_now, v_used); end if;
+    end if;
+    update holds set state = case i.operation when 'capture' then 'captured' else 'voided' end,
+        receipt_id = coalesce(v_receipt, receipt_id), captured = captured + v_used, released = h.amount - v_used,
+        result_ref = coalesce(i.result_ref, result_ref), reason = coalesce(i.reason, reason), reserved = null, ended_at = p_now
+      where id = h.id;
+  end if;
+
+  -- Ids are given under the lock of the chain: the entries of a row follow each other.
+  v_none := pg_advisory_xact_lock(hashtext('gsv_ledger.chain'))::text;
+  v_entry := nextval('entry_ids');
+  v_id := setval('entry_ids', v_entry + cardinality(v_entries) / 3 - 1);
+  insert into journal (wallet_id, at, first_entry, receipt_id, hold_id, answered, key, payload, operation, entries, lines,
+      context, reason)
+    values (w.id, p_now, v_entry, v_receipt, h.id,
+      case i.operation when 'hold' then i.ttl_seconds when 'void' then null else v_left end, v_key, payload_digest(i.hash),
+      i.operation, v_entries, case when v_receipt is not null then i.lines::text::json end,
+      case i.operation when 'debit' then nullif(i.context, '{}') end, i.reason);
+  case i.operation
+    when 'debit' then
+      return row(201, jsonb_build_object('receipt', 'receipt_' || v_receipt, 'amount', i.amount, 'available', v_left), false)::outcome;
+    when 'hold' then
+      return row(201, jsonb_build_object('hold', 'hold_' || h.id, 'wallet', w.name, 'amount', i.amount, 'state', 'open',
+        'expiresAt', iso(p_now + make_interval(secs => i.ttl_seconds))), false)::outcome;
+    when 'void' then
+      return row(200, jsonb_build_object('hold', 'hold_' || h.id, 'state', 'voided', 'released', h.amount), false)::outcome;
+    when 'capture' then
+      -- As everywhere after the lock of the chain: two may wait for one Instance here.
+      if h.instance_uid is not null then perform announce_first_receipt(w, h, v_receipt, v_used, p_now); end if;
+      return row(200, jsonb_build_object('receipt', 'receipt_' || v_receipt, 'hold', 'hold_' || h.id, 'state', 'captured',
+        'amount', v_used, 'released', h.amount - v_used,
+        'overrun', jsonb_build_object('fromAvailable', 0, 'debt', 0, 'writtenOff', 0),
+        'lines', whole_lines(i.lines::text::json), 'available', v_left), false)::outcome;
+  end case;
+end $$;
+
+-- As run_batch was (0501), but each look-up stands by itself.
+create function run_many(p_items json, p_now timestamptz)
+returns table (item integer, status integer, body json, replayed boolean)
+language plpgsql as $$
+declare
+  v_told outcome;
+  v_usage bigint;
+  v_items batch_item[];
+  -- By position of the item.
+  v_item_wallet bigint[];
+  v_limited boolean;
+  -- Locked wallets, in order of their id.
+  w_id bigint[]; w_name text[]; w_owner text[]; w_open boolean[]; w_capped boolean[]; w_thresholds text[]; w_debt bigint[];
+  w_available bigint[]; w_held bigint[]; w_available_account bigint[]; w_held_account bigint[]; w_due boolean[];
+  -- The first of its grants.
+  w_grants integer[];
+  w_changed boolean[];
+  -- Their grants in burn order, and what becomes of them.
+  g_id bigint[]; g_wallet integer[]; g_free bigint[]; g_offerings text[]; g_projects text[];
+  g_scoped boolean[]; g_expired boolean[]; g_remaining bigint[]; g_held bigint[]; g_spent bigint[];
+  g_count integer;
+  -- Open holds that this batch added to an Instance; looked at only where an item is limited.
+  c_names text[] := '{}'; c_added integer[] := '{}'; c integer;
+  -- Rows to write. first_entry counts from 1 within the batch.
+  v_rows journal[] := '{}'; j journal; r integer := 0; e integer := 0;
+  h_item integer[] := '{}'; h_id bigint[] := '{}'; h_reserved text[] := '{}'; h integer := 0;
+  x_hold bigint[] := '{}'; x_state text[] := '{}'; x_receipt bigint[] := '{}'; x_captured bigint[] := '{}';
+  x_released bigint[] := '{}'; x_result text[] := '{}'; x_reason text[] := '{}'; x integer := 0;
+  s_wallet bigint[] := '{}'; s_project text[] := '{}'; s_amount bigint[] := '{}'; s integer := 0;
+  f_instance text[] := '{}'; f_receipt bigint[] := '{}'; f integer := 0;
+  v_won bigint[];
+  n_wallet bigint[] := '{}'; n_type text[] := '{}'; n_receipt bigint[] := '{}'; n_data jsonb[] := '{}'; n integer := 0;
+  o_item integer[] := '{}'; o_status integer[] := '{}'; o_body text[] := '{}'; o_replayed boolean[] := '{}'; o integer := 0;
+  i record;
+  w integer;
+  g integer;
+  v_rest bigint;
+  v_part bigint;
+  v_used bigint;
+  v_held bigint;
+  v_places integer[];
+  v_reserved bigint[];
+  v_expired boolean;
+  v_running bigint;
+  v_funds bigint;
+  v_threshold bigint;
+  v_first bigint;
+  v_entry bigint;
+  v_none text;
+begin
+  -- Which wallet an item is about, and whether anything in the batch needs the rarer tables.
+  select array_agg(row(a.item, a.operation, a.wallet, a.hold, a.amount, a.offering, a.project, a.instance_uid, a.max_concurrent,
+          a.ttl_seconds, a.key, a.hash, a.context, a.lines, a.result_ref, a.reason)::batch_item order by a.position),
+      array_agg(case when a.hold is not null then (select wallet_id from holds where id = a.hold)
+        else (select id from wallets where name = a.wallet order by (state = 'open') desc, id desc limit 1) end order by a.position),
+      bool_or(a.max_concurrent is not null and a.instance_uid is not null)
+    into v_items, v_item_wallet, v_limited
+    from rows from (json_populate_recordset(null::batch_item, p_items)) with ordinality a (item, operation, wallet, hold,
+      amount, offering, project, instance_uid, max_concurrent, ttl_seconds, key, hash, context, lines, result_ref, reason, position);
+  if v_limited then
+    perform lock_instance(l.instance_uid) from (
+      select distinct instance_uid collate "C" as instance_uid from unnest(v_items)
+        where max_concurrent is not null and instance_uid is not null order by 1) l;
+  end if;
+
+  -- The wallets, locked in the order of their ids, so that two batches never wait for each other.
+  select array_agg(l.id), array_agg(l.name), array_agg(l.owner_uid), array_agg(l.state = 'open'), array_agg(l.caps <> '[]'),
+      array_agg(case when l.thresholds <> '{}' then l.thresholds::text end), array_agg(l.debt), array_agg(l.available),
+      array_agg(l.held), array_agg(l.available_account), array_agg(l.held_account), array_agg(false)
+    into w_id, w_name, w_owner, w_open, w_capped, w_thresholds, w_debt, w_available, w_held, w_available_account,
+      w_held_account, w_changed
+    from (select * from wallets where id = any (v_item_wallet) order by id for update) l;
+  if w_id is null then return; end if;
+
+  -- From here every statement sees what those committed who had the locks before.
+  select array_agg(coalesce((select true from holds where wallet_id = a.id and state = 'open' and expires_at <= p_now limit 1), false)
+      order by a.position), (select id from accounts where wallet_id is null and kind = 'usage')
+    into w_due, v_usage
+    from unnest(w_id) with ordinality a (id, position);
+  select array_agg(b.id), array_agg(b.position::integer), array_agg(b.remaining - b.held), array_agg(b.offerings::text),
+      array_agg(b.projects::text), array_agg(b.offerings is not null or b.projects is not null),
+      array_agg(coalesce(b.expires_at <= p_now, false)), array_agg(0::bigint), array_agg(0::bigint), array_agg(0::bigint)
+    into g_id, g_wallet, g_free, g_offerings, g_projects, g_scoped, g_expired, g_remaining, g_held, g_spent
+    from (select a.position, c.* from unnest(w_id) with ordinality a (id, position)
+        cross join lateral (select * from grants where wallet_id = a.id and live offset 0) c
+      order by a.position, c.priority, c.expires_at nulls last, c.id) b;
+  g_count := coalesce(array_length(g_id, 1), 0);
+  w_grants := array_fill(null::integer, array[array_length(w_id, 1)]);
+  for q in reverse g_count .. 1 loop
+    w_grants[g_wallet[q]] := q;
+    if g_expired[q] and g_free[q] > 0 then w_due[g_wallet[q]] := true; end if;
+  end loop;
+
+  for i in
+    select a.*, width_bucket(a.wallet_id, w_id) as wallet_rank, k.digest, k.payload, m.status as old_status, m.body as old_body,
+        m.payload_hash as old_hash, (select q from journal q where q.key = k.digest) as old, d.state as hold_state, d.amount as hold_amount, d.offering as hold_offering,
+        d.project as hold_project, d.instance_uid as hold_instance, d.run_id, d.context ->> 'instance' as hold_name,
+        d.receipt_id as hold_receipt, d.reserved,
+        -- Looked up only for those who need it.
+        case when a.max_concurrent is not null then (select count(*) filter (where z.expires_at > p_now) from holds z
+          where z.instance_uid = a.instance_uid and z.state = 'open') end as running
+      from rows from (unnest(v_items), unnest(v_item_wallet)) with ordinality a (item, operation, wallet, hold, amount,
+        offering, project, instance_uid, max_concurrent, ttl_seconds, key, hash, context, lines, result_ref, reason,
+        wallet_id, position)
+      -- w_id is sorted, so this is a binary search.
+      cross join lateral (select key_digest(w_owner[width_bucket(a.wallet_id, w_id)], a.operation, a.key) as digest,
+        payload_digest(a.hash) as payload offset 0) k
+      -- Each look-up by itself, or a plan of an empty table reads all of it for every item.
+      left join lateral (select * from idempotency where owner_uid = w_owner[width_bucket(a.wallet_id, w_id)]
+        and operation = a.operation and key = a.key offset 0) m on true
+      left join lateral (select * from holds where id = a.hold offset 0) d on true
+      order by a.position
+  loop
+    w := i.wallet_rank;
+    -- No wallet: its own function knows what to say.
+    continue when i.wallet_id is null;
+    -- What the key answered before.
+    if i.old_hash is not null or (i.old).id is not null then
+      o := o + 1;
+      o_item[o] := i.item;
+      if i.old_hash is not null and i.old_hash = i.hash then
+        o_status[o] := i.old_status; o_body[o] := i.old_body::text; o_replayed[o] := true;
+      elsif i.old_hash is null and (i.old).payload = i.payload then
+        v_told := journal_reply(i.old, true);
+        o_status[o] := v_told.status; o_body[o] := v_told.body::text; o_replayed[o] := true;
+      else
+        o_status[o] := 422; o_replayed[o] := false;
+        o_body[o] := (problem(422, 'idempotency_conflict', 'this Idempotency-Key was used for another payload')).body::text;
+      end if;
+      continue;
+    end if;
+    continue when not w_open[w] or w_due[w];
+    j := null;
+
+    if i.operation in ('debit', 'hold') then
+      continue when i.project is not null and w_capped[w];
+      if i.operation = 'hold' and i.max_concurrent is not null and i.instance_uid is not null then
+        v_running := i.running + coalesce(c_added[array_position(c_names, i.instance_uid)], 0);
+        if v_running >= i.max_concurrent then
+          o := o + 1;
+          o_item[o] := i.item; o_status[o] := 429; o_replayed[o] := false;
+          o_body[o] := (problem(429, 'too_many_runs',
+            format('%s runs of this Instance are under way; wait for one to end', v_running))).body::text;
+          continue;
+        end if;
+      end if;
+      -- First whether the grants of this scope suffice, then which of them pay.
+      v_rest := i.amount;
+      g := w_grants[w];
+      while v_rest > 0 and g <= g_count and g_wallet[g] = w loop
+        if not g_scoped[g] or (coalesce(i.offering = any (g_offerings[g]::text[]), g_offerings[g] is null)
+            and coalesce(i.project = any (g_projects[g]::text[]), g_projects[g] is null)) then
+          v_rest := v_rest - g_free[g];
+        end if;
+        g := g + 1;
+      end loop;
+      if v_rest > 0 then
+        o := o + 1;
+        o_item[o] := i.item; o_status[o] := 402; o_replayed[o] := false;
+        o_body[o] := (problem(402, 'insufficient_credits', format('%s microcredits are needed and %s are available here',
+          i.amount, i.amount - v_rest), jsonb_build_object('available', i.amount - v_rest, 'required', i.amount))).body::text;
+        continue;
+      end if;
+      v_rest := i.amount;
+      g := w_grants[w];
+      v_reserved := '{}';
+      while v_rest > 0 loop
+        if g_free[g] > 0 and (not g_scoped[g] or (coalesce(i.offering = any (g_offerings[g]::text[]), g_offerings[g] is null)
+            and coalesce(i.project = any (g_projects[g]::text[]), g_projects[g] is null))) then
+          v_part := least(g_free[g], v_rest);
+          v_rest := v_rest - v_part;
+          g_free[g] := g_free[g] - v_part;
+          if i.operation = 'hold' then
+            j.entries := j.entries || array[w_available_account[w], g_id[g], -v_part, w_held_account[w], g_id[g], v_part];
+            v_reserved := v_reserved || array[g_id[g], v_part];
+            g_held[g] := g_held[g] + v_part;
+          else
+            j.entries := j.entries || array[v_usage, g_id[g], v_part, w_available_account[w], g_id[g], -v_part];
+            g_remaining[g] := g_remaining[g] - v_part;
+            g_spent[g] := g_spent[g] + v_part;
+          end if;
+        end if;
+        g := g + 1;
+      end loop;
+      v_funds := w_available[w] + w_held[w];
+      w_available[w] := w_available[w] - i.amount;
+      o := o + 1;
+      o_item[o] := i.item; o_status[o] := 201; o_replayed[o] := false;
+      if i.operation = 'hold' then
+        w_held[w] := w_held[w] + i.amount;
+        j.hold_id := nextval('holds_id_seq');
+        j.answered := i.ttl_seconds;
+        h := h + 1;
+        h_item[h] := i.position; h_id[h] := j.hold_id; h_reserved[h] := v_reserved::text;
+        if v_limited and i.instance_uid is not null then
+          c := coalesce(array_position(c_names, i.instance_uid), cardinality(c_names) + 1);
+          c_names[c] := i.instance_uid;
+          c_added[c] := coalesce(c_added[c], 0) + 1;
+        end if;
+        o_body[o] := '{"hold": "hold_' || j.hold_id || '", "state": "open", "amount": ' || i.amount || ', "wallet": '
+          || to_json(w_name[w]) || ', "expiresAt": "' || iso(p_now + make_interval(secs => i.ttl_seconds)) || '"}';
+      else
+        j.receipt_id := nextval('receipt_ids');
+        j.answered := w_available[w];
+        j.lines := i.lines::text::json;
+        j.context := nullif(i.context, '{}');
+        if i.project is not null and i.amount > 0 then
+          s := s + 1;
+          s_wallet[s] := i.wallet_id; s_project[s] := i.project; s_amount[s] := i.amount;
+        end if;
+        o_body[o] := '{"amount": ' || i.amount || ', "receipt": "receipt_' || j.receipt_id || '", "available": ' || j.answered || '}';
+      end if;
+    else
+      -- A capture or void that ends a hold within what the hold reserves.
+      continue when i.hold_state is distinct from 'open' or i.reserved is null;
+      continue when i.operation = 'capture' and (i.amount > i.hold_amount or i.hold_receipt is not null);
+      v_used := case when i.operation = 'capture' then i.amount else 0 end;
+      -- In burn order; what an expired grant gets back is breakage, and no business of a batch.
+      v_expired := false;
+      v_places := '{}';
+      g := w_grants[w];
+      while cardinality(v_places) < cardinality(i.reserved) loop
+        if g is null or g > g_count or g_wallet[g] <> w then
+          raise exception 'hold % reserves of a grant that has nothing left', i.hold;
+        end if;
+        for q in 1 .. cardinality(i.reserved) by 2 loop
+          if i.reserved[q] = g_id[g] then
+            v_places := v_places || array[g, q + 1];
+            v_expired := v_expired or g_expired[g];
+          end if;
+        end loop;
+        g := g + 1;
+      end loop;
+      continue when v_expired;
+      v_rest := v_used;
+      for q in 1 .. cardinality(v_places) by 2 loop
+        g := v_places[q];
+        v_held := i.reserved[v_places[q + 1]];
+        v_part := least(v_rest, v_held);
+        v_rest := v_rest - v_part;
+        g_held[g] := g_held[g] - v_held;
+        if v_part > 0 then
+          j.entries := j.entries || array[v_usage, g_id[g], v_part];
+          g_remaining[g] := g_remaining[g] - v_part;
+          g_spent[g] := g_spent[g] + v_part;
+        end if;
+        if v_part < v_held then
+          j.entries := j.entries || array[w_available_account[w], g_id[g], v_held - v_part];
+          g_free[g] := g_free[g] + v_held - v_part;
+        end if;
+        j.entries := j.entries || array[w_held_account[w], g_id[g], -v_held];
+      end loop;
+      v_funds := w_available[w] + w_held[w];
+      w_held[w] := w_held[w] - i.hold_amount;
+      w_available[w] := w_available[w] + i.hold_amount - v_used;
+      if v_limited and i.hold_instance is not null then
+        c := coalesce(array_position(c_names, i.hold_instance), cardinality(c_names) + 1);
+        c_names[c] := i.hold_instance;
+        c_added[c] := coalesce(c_added[c], 0) - 1;
+      end if;
+      j.hold_id := i.hold;
+      j.reason := i.reason;
+      x := x + 1;
+      x_hold[x] := i.hold; x_released[x] := i.hold_amount - v_used; x_captured[x] := v_used; x_result[x] := i.result_ref;
+      x_receipt[x] := null; x_reason[x] := i.reason;
+      o := o + 1;
+      o_item[o] := i.item; o_status[o] := 200; o_replayed[o] := false;
+      if i.operation = 'void' then
+        x_state[x] := 'voided';
+        o_body[o] := '{"hold": "hold_' || i.hold || '", "state": "voided", "released": ' || i.hold_amount || '}';
+      else
+        x_state[x] := 'captured';
+        j.receipt_id := nextval('receipt_ids');
+        j.answered := w_available[w];
+        j.lines := i.lines::text::json;
+        x_receipt[x] := j.receipt_id;
+        if i.hold_project is not null and v_used > 0 then
+          s := s + 1;
+          s_wallet[s] := i.wallet_id; s_project[s] := i.hold_project; s_amount[s] := v_used;
+        end if;
+        if i.hold_instance is not null then
+          f := f + 1;
+          f_instance[f] := i.hold_instance; f_receipt[f] := j.receipt_id;
+          n := n + 1;
+          n_wallet[n] := i.wallet_id; n_type[n] := 'receipt.first'; n_receipt[n] := j.receipt_id;
+          n_data[n] := jsonb_strip_nulls(jsonb_build_object('instanceUid', i.hold_instance, 'instance', i.hold_name,
+            'receipt', 'receipt_' || j.receipt_id, 'hold', 'hold_' || i.hold, 'runId', i.run_id, 'amount', v_used));
+        end if;
+        o_body[o] := '{"hold": "hold_' || i.hold || '", "lines": ' || whole_lines(j.lines) || ', "state": "captured", "amount": '
+          || v_used || ', "overrun": {"debt": 0, "writtenOff": 0, "fromAvailable": 0}, "receipt": "receipt_' || j.receipt_id
+          || '", "released": ' || i.hold_amount - v_used || ', "available": ' || j.answered || '}';
+      end if;
+    end if;
+    w_changed[w] := true;
+    j.wallet_id := i.wallet_id;
+    j.operation := i.operation;
+    j.key := i.digest;
+    j.payload := i.payload;
+    if j.entries is not null then
+      j.first_entry := e + 1;
+      e := e + cardinality(j.entries) / 3;
+    end if;
+    r := r + 1;
+    v_rows[r] := j;
+
+    -- As emit_levels does it; funds only fall here.
+    if w_available[w] + w_held[w] < v_funds then
+      if w_thresholds[w] is not null then
+        for v_threshold in select a from unnest(w_thresholds[w]::bigint[]) a
+            where v_funds >= a and w_available[w] + w_held[w] < a order by a desc loop
+          n := n + 1;
+          n_wallet[n] := i.wallet_id; n_type[n] := 'wallet.low'; n_receipt[n] := null;
+          n_data[n] := jsonb_build_object('threshold', v_threshold, 'available', w_available[w], 'held', w_held[w]);
+        end loop;
+      end if;
+      if w_available[w] + w_held[w] = 0 then
+        n := n + 1;
+        n_wallet[n] := i.wallet_id; n_type[n] := 'wallet.exhausted'; n_receipt[n] := null;
+        n_data[n] := jsonb_build_object('available', 0, 'debt', w_debt[w]);
+      end if;
+    end if;
+  end loop;
+
+  if s > 0 then
+    insert into project_spend
+      select a.wallet, a.project, date_trunc('month', p_now at time zone 'UTC')::date, sum(a.amount)
+        from unnest(s_wallet, s_project, s_amount) a (wallet, project, amount)
+        group by a.wallet, a.project order by a.wallet, a.project
+      on conflict (wallet_id, project, month) do update set amount = project_spend.amount + excluded.amount;
+  end if;
+  if h > 0 then
+    insert into holds (id, wallet_id, amount, offering, project, instance_uid, run_id, context, created_at, expires_at, reserved)
+        overriding system value
+      select a.id, v_item_wallet[a.position], b.amount, b.offering, b.project, b.instance_uid, b.context ->> 'runId',
+          coalesce(b.context, '{}'), p_now, p_now + make_interval(secs => b.ttl_seconds), a.reserved::bigint[]
+        from unnest(h_id, h_item, h_reserved) a (id, position, reserved), lateral (select (v_items[a.position]).*) b;
+  end if;
+  if x > 0 then
+    update holds d set state = a.state, receipt_id = coalesce(a.receipt, d.receipt_id), captured = d.captured + a.captured,
+        released = a.released, result_ref = coalesce(a.result, d.result_ref), reason = coalesce(a.reason, d.reason),
+        reserved = null, ended_at = p_now
+      from unnest(x_hold, x_state, x_receipt, x_captured, x_released, x_result, x_reason)
+        a (hold, state, receipt, captured, released, result, reason)
+      where d.id = a.hold;
+  end if;
+  if e > 0 then
+    update wallets d set available = a.available, held = a.held
+      from unnest(w_id, w_available, w_held, w_changed) a (id, available, held, changed) where a.changed and d.id = a.id;
+    update grants d set remaining = d.remaining + a.remaining, held = d.held + a.held, spent = d.spent + a.spent
+      from unnest(g_id, g_remaining, g_held, g_spent) a (id, remaining, held, spent)
+      where d.id = a.id and (a.remaining <> 0 or a.held <> 0);
+  end if;
+  if r > 0 then
+    -- Ids are given under the lock of the chain, each kind in one range.
+    v_none := pg_advisory_xact_lock(hashtext('gsv_ledger.chain'))::text;
+    v_first := nextval('journal_id_seq');
+    if r > 1 then v_rest := setval('journal_id_seq', v_first + r - 1); end if;
+    if e > 0 then
+      v_entry := nextval('entry_ids');
+      v_rest := setval('entry_ids', v_entry + e - 1);
+    end if;
+    insert into journal (id, wallet_id, at, first_entry, receipt_id, hold_id, answered, key, payload, operation, entries, lines,
+          context, reason) overriding system value
+      select v_first + a.position - 1, a.wallet_id, p_now, v_entry + a.first_entry - 1, a.receipt_id, a.hold_id, a.answered,
+          a.key, a.payload, a.operation, a.entries, a.lines, a.context, a.reason
+        from unnest(v_rows) with ordinality a (id, wallet_id, at, first_entry, receipt_id, hold_id, answered, key, payload,
+          partial, operation, entries, lines, context, reason, entry_ids, position);
+  end if;
+  -- After the lock of the chain, as in every other function: two may wait for one Instance here.
+  if n > 0 then
+    if f > 0 then
+      with first as (
+        insert into first_receipts
+          select distinct on (a.instance) a.instance, a.receipt from unnest(f_instance, f_receipt) a (instance, receipt)
+            order by a.instance, a.receipt
+          on conflict do nothing returning receipt_id
+      )
+      select array_agg(receipt_id) into v_won from first;
+    end if;
+    insert into events (wallet_id, type, at, data)
+      select a.wallet, a.type, p_now, a.data
+        from unnest(n_wallet, n_type, n_receipt, n_data) with ordinality a (wallet, type, receipt, data, position)
+        where a.receipt is null or a.receipt = any (v_won) order by a.position;
+  end if;
+  return query select a.item, a.status, a.body::json, a.replayed from unnest(o_item, o_status, o_body, o_replayed)
+    a (item, status, body, replayed);
+end $$;
+
+-- Every plan is the same whatever the tables hold: look up by index, row by row. What the planner thinks a switched-off
+-- way costs must not have the plan compiled either.
+create function run_batch(p_items json, p_now timestamptz, p_epoch bigint)
+returns table (item integer, status integer, body json, replayed boolean)
+language plpgsql security definer set search_path = gsv_ledger, pg_temp
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off
+as $$
+declare
+  v_told outcome;
+  i batch_item;
+begin
+  if p_epoch is not null then
+    v_told := stale(p_epoch);
+    if v_told.status is not null then
+      return query select a.item, v_told.status, v_told.body::json, false from json_to_recordset(p_items) a (item integer);
+      return;
+    end if;
+  end if;
+  if json_array_length(p_items) = 1 then
+    i := json_populate_record(null::batch_item, p_items -> 0);
+    v_told := run_one(i, p_now);
+    if v_told.status is not null then
+      item := i.item; status := v_told.status; body := v_told.body; replayed := v_told.replayed;
+      return next;
+      return;
+    end if;
+  end if;
+  return query select * from run_many(p_items, p_now);
+end $$;
+
+grant execute on function run_batch to gsv_ledger_writer;
