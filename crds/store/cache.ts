@@ -9,8 +9,12 @@ export function matches(object: KindMap[Kind], { namespace, labels }: ListOption
 
 /** By namespace, then name: the order in which etcd keeps them. */
 export function inKeyOrder<T extends KindMap[Kind]>(objects: Iterable<T>): T[] {
-  const text = (object: T) => keyText(object.metadata);
-  return [...objects].sort((a, b) => (text(a) < text(b) ? -1 : 1));
+  return sorted([...objects].map((object) => [keyText(object.metadata), object]));
+}
+
+/** The text of a key is made once, not at each comparison. */
+function sorted<T>(entries: [text: string, value: T][]): T[] {
+  return entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
 }
 
 interface Subscription {
@@ -46,7 +50,7 @@ export class WatchCache<K extends Kind> implements ResourceCache<K> {
   }
 
   list(options: ListOptions = {}): KindMap[K][] {
-    return inKeyOrder([...this.#objects.values()].filter((object) => matches(object, options)));
+    return sorted([...this.#objects].filter(([, object]) => matches(object, options)));
   }
 
   onChange(listener: (key: Key) => void): () => void {
