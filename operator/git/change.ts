@@ -98,18 +98,20 @@ export function takeBatch<T extends { change: Pick<Change, 'owns'> }>(queue: T[]
   const above = new Set<string>();
   const batch: T[] = [];
   const rest: T[] = [];
-  for (const item of queue.splice(0)) {
+  const items = queue.splice(0);
+  for (const [index, item] of items.entries()) {
+    if (batch.length >= limit) {
+      rest.push(...items.slice(index));
+      break;
+    }
     const ancestors = item.change.owns.map(parents);
     const clash = item.change.owns.some(
       (path, index) => owned.has(path) || above.has(path) || ancestors[index]?.some((parent) => owned.has(parent)),
     );
     // What clashes, or follows something that had to wait, waits: two changes of one path keep their order.
-    const target = clash || batch.length >= limit ? rest : batch;
-    target.push(item);
-    for (const [index, path] of item.change.owns.entries()) {
-      owned.add(path);
-      for (const parent of ancestors[index] ?? []) above.add(parent);
-    }
+    (clash ? rest : batch).push(item);
+    for (const path of item.change.owns) owned.add(path);
+    for (const parent of ancestors.flat()) above.add(parent);
   }
   queue.push(...rest);
   return batch;

@@ -1,10 +1,12 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as assert from 'uvu/assert';
 import { GitRemote } from '../../hack/testing/git-remote.ts';
+import type { GitError } from './errors.ts';
 import { LastCommits } from './last-commits.ts';
 import { GitProgram } from './program.ts';
+import { ensureBareRemote } from './remote.ts';
 import type { Change } from './writer.ts';
 
 const change = (name: string, text = name): Change => ({
@@ -47,11 +49,25 @@ test('a start asks about everything, batch by batch, with one walk and without t
 test('an unchanged Instance on a remote that moved or went is not answered from memory', async () => {
   await using remote = await GitRemote.create();
   const writer = await remote.writer();
+  const changed = async (): Promise<boolean> => (await writer.commit(change('a'))).changed;
   await writer.commit(change('a'));
-  assert.is((await writer.commit(change('a'))).changed, false);
-  await remote.foreign({ 'tenants/a.yaml': 'somebody else was here' });
-  assert.is((await writer.commit(change('a'))).changed, true, 'their change is taken back');
-  assert.is(await remote.read('tenants/a.yaml'), 'a');
+  assert.is(await changed(), false, 'the process that reads the remote runs');
+  for (const prepare of [() => remote.git('pack-refs', '--all'), () => remote.git('repack', '-adq')]) {
+    await prepare();
+    assert.is(await changed(), false);
+    await remote.foreign({ 'tenants/a.yaml': 'somebody else was here' });
+    assert.is(await changed(), true, 'their change is taken back');
+    assert.is(await remote.read('tenants/a.yaml'), 'a');
+    assert.is(await changed(), false);
+  }
+  await remote.git('update-ref', '-d', 'refs/heads/main');
+  assert.is(await changed(), true, 'the branch was deleted');
+  await rm(remote.path, { recursive: true });
+  const refusal = await changed().catch((error: unknown) => error);
+  assert.is((refusal as GitError).code, 'remote_unreachable');
+  await ensureBareRemote(remote.path);
+  assert.is(await changed(), true, 'another repository stands there');
+  assert.is(await changed(), false);
 });
 
 test('the last commit that touched any of the paths is the answer, a folder counts by what is in it', async () => {
