@@ -124,7 +124,7 @@ const PLANTED: Record<DriftKind, { name: string | RegExp; plant: (setup: Setup) 
       const hold = await book.hold('acme.main', 5);
       await book.operations.capture(hold, { lines: [] }, book.key());
       await send();
-      await tamper(book, `delete from receipts where hold_id = ${hold.slice(5)}`);
+      await tamper(book, `delete from journal where receipt_id is not null and hold_id = ${hold.slice(5)}`);
     },
   },
   hold_with_several_receipts: {
@@ -132,8 +132,8 @@ const PLANTED: Record<DriftKind, { name: string | RegExp; plant: (setup: Setup) 
     plant: ({ book }) =>
       tamper(
         book,
-        'alter table receipts drop constraint receipts_hold_id_key',
-        'insert into receipts (wallet_id, hold_id, at, amount) select wallet_id, hold_id, at, 0 from receipts where id = 1',
+        `insert into journal (wallet_id, at, receipt_id, hold_id, operation, lines)
+          select wallet_id, at, 7, hold_id, operation, '[]' from journal where receipt_id = 1`,
       ),
   },
   hold_amount_differs: {
@@ -145,12 +145,13 @@ const PLANTED: Record<DriftKind, { name: string | RegExp; plant: (setup: Setup) 
     plant: ({ book }) =>
       tamper(
         book,
-        'insert into receipts (wallet_id, hold_id, at, amount) select wallet_id, 99, at, 0 from receipts where id = 1',
+        `insert into journal (wallet_id, at, receipt_id, hold_id, operation, lines)
+          select wallet_id, at, 7, 99, operation, '[]' from journal where receipt_id = 1`,
       ),
   },
   receipt_lines_differ: {
     name: 'receipt_3',
-    plant: ({ book }) => tamper(book, 'update receipts set amount = amount + 1 where id = 3'),
+    plant: ({ book }) => tamper(book, 'update journal set entries[3] = -4, entries[6] = 4 where receipt_id = 3'),
   },
   run_charged_twice: {
     name: 'acme.main-first',

@@ -97,11 +97,13 @@ test('the drift command ends with 0 while all agree, with 1 for a difference, wi
 
     const operations = new LedgerOperations(database.sql);
     await operations.putWallet('acme.main', { ownerUid: 'u' });
-    await operations.debit({ wallet: 'acme.main', lines: [] }, { key: 'k' });
-    await database.admin`update gsv_ledger.receipts set amount = 1`;
+    await operations.grant('acme.main', { amount: 9, kind: 'manual' }, { key: 'g' });
+    const { body } = await operations.hold({ wallet: 'acme.main', amount: 9, ttlSeconds: 60 }, { key: 'h' });
+    await operations.capture(String(body.hold), { lines: [] }, { key: 'c' });
+    await database.admin`update gsv_ledger.holds set captured = 1`;
     const differs = await start(env, 'drift', '--json').ended;
     assert.is(differs.code, 1);
-    assert.equal(JSON.parse(differs.output).counts, { receipt_lines_differ: 1 });
+    assert.equal(JSON.parse(differs.output).counts, { hold_amount_differs: 1 });
 
     const away = start({ ...env, GSV_OPENMETER_URL: 'http://127.0.0.1:1' }, 'drift');
     assert.is((await away.ended).code, 2);

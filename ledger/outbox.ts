@@ -1,7 +1,7 @@
 import { type LedgerSql, withDatabase } from './database.ts';
 import type { ChargedReceipt } from './outbox-events.ts';
 
-/** Receipts of one round: some hundred KiB of events. */
+/** Numbers of receipts of one round: some hundred KiB of events. */
 const RECEIPTS_PER_ROUND = 250;
 
 /** Longer than the requests of a round take; a sender that dies is followed after it. */
@@ -75,18 +75,18 @@ export class Outbox {
           from gsv_ledger.outbox_claim(${holder}, ${LEASE_SECONDS}, ${this.#now()})`,
     );
     if (!row) return undefined;
+    const to = Math.min(row.safe, row.position + RECEIPTS_PER_ROUND);
     const waited = await this.#waited();
-    const passed = await this.#receipts(row.position, row.safe);
-    const more = passed.length === RECEIPTS_PER_ROUND;
+    const passed = await this.#receipts(row.position, to);
     return {
       book: row.book,
       failures: row.failures,
       from: row.position,
-      to: more ? (passed.at(-1)?.id ?? row.safe) : row.safe,
+      to,
       ready: [...waited, ...passed.filter(({ open }) => !open)],
       waited: waited.map(({ id }) => id),
       open: passed.filter(({ open }) => open).map(({ id }) => id),
-      more: more || waited.length === RECEIPTS_PER_ROUND,
+      more: to < row.safe || waited.length === RECEIPTS_PER_ROUND,
     };
   }
 
@@ -148,19 +148,20 @@ export class Outbox {
     return row?.at ? Math.max(0, (this.#now().getTime() - row.at.getTime()) / 1000) : 0;
   }
 
+  /** Bound by their numbers and not by a limit: a plan without statistics would look at all that is waiting. */
   #receipts(after: number, upTo: number): Promise<ChargedReceipt[]> {
     return withDatabase(
       () => this.#sql<ChargedReceipt[]>`
-        select * from gsv_ledger.charged_receipts where receipt_id > ${after} and receipt_id <= ${upTo}
-          order by receipt_id limit ${RECEIPTS_PER_ROUND}`,
+        select * from gsv_ledger.charged_receipts where receipt_id > ${after} and receipt_id <= ${upTo} order by receipt_id`,
     );
   }
 
-  /** Those the position has passed whose holds have ended since, or that are tried again. */
+  /** Those the position has passed whose holds have ended since, or that are tried again; each looked up by itself. */
   #waited(): Promise<ChargedReceipt[]> {
     return withDatabase(
       () => this.#sql<ChargedReceipt[]>`
-        select c.* from gsv_ledger.outbox_receipts o join gsv_ledger.charged_receipts c on c.receipt_id = o.receipt_id
+        select c.* from gsv_ledger.outbox_receipts o
+            cross join lateral (select * from gsv_ledger.charged_receipts where receipt_id = o.receipt_id offset 0) c
           where o.state = 'open' and not c.open order by o.receipt_id limit ${RECEIPTS_PER_ROUND}`,
     );
   }
