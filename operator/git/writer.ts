@@ -110,8 +110,7 @@ export class GitWriter {
     this.#repository = repository;
     this.#lastCommits = new LastCommits(repository);
     this.#fence = new Fence(options.onSuperseded);
-    const remote = new Remote(repository, options.branch);
-    this.#branch = new Branch(remote, this.#fence, () => this.#remembered.clear());
+    this.#branch = new Branch(new Remote(repository, options.branch), this.#fence, () => this.#remembered.clear());
   }
 
   /** Prepares the local repository and reads the remote. @throws GitError */
