@@ -199,6 +199,11 @@ const ROWS: Row[] = [
     ),
   },
   {
+    why: 'the CRD has just gone, in the words that a real Argo CD had for it',
+    reason: 'KindMissing',
+    status: failed('ExternalSecret', 'ExternalSecret.external-secrets.io "" not found'),
+  },
+  {
     why: 'a dead SecretStore in an early wave; the cause is only in the results',
     reason: 'SecretStoreNotReady',
     message: /^SecretStore project: unable to create client\.$/,

@@ -2,30 +2,18 @@
  * ArgoDelivery against a real Argo CD that applies our rendered tree from a real Git repository, with a real External
  * Secrets that reads a real Vault.
  */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
-import { createLogger } from '../../../config/log.ts';
-import { Secret } from '../../../config/secret-setting.ts';
-import { VaultSecrets } from '../../../config/secrets/vault.ts';
-import { secretPath, TENANT_ACCOUNT, TENANT_POLICY } from '../../../config/secrets.ts';
-import { KubernetesStore } from '../../../crds/store/kubernetes.ts';
-import { startArgoCd } from '../../../hack/argocd/argocd.ts';
+import { secretPath } from '../../../config/secrets.ts';
+import { startDelivery } from '../../../hack/argocd/delivery.ts';
 import { kubectlApply } from '../../../hack/argocd/kubectl.ts';
 import { rootApplications } from '../../../hack/argocd/roots.ts';
-import { testCluster } from '../../../hack/cluster/testing.ts';
-import { testExternalSecrets } from '../../../hack/eso/testing.ts';
 import { kubectl } from '../../../hack/processes/kubectl.ts';
-import { GitRemote } from '../../../hack/testing/git-remote.ts';
 import { manifestsOf } from '../../../hack/testing/rendered.ts';
-import { prepareLogins } from '../../../hack/vault/prepare.ts';
-import { testVault } from '../../../hack/vault/testing.ts';
 import { workloadNamespace } from '../../render/paths.ts';
 import {
-  defaultPlatform,
   instanceOwns,
   projectOwns,
   projectRemoval,
@@ -34,39 +22,14 @@ import {
   rootApplicationName,
 } from '../../render/render.ts';
 import type { DeclaredObject, DeliveryState, DeliveryTarget } from '../delivery.ts';
-import { ArgoDelivery } from './delivery.ts';
+import type { ArgoDelivery } from './delivery.ts';
 
-const HEALTH = join(import.meta.dirname, '../../../kustomize/components/argocd-health/argocd-cm.yaml');
 /** Far more than a busy machine needs; a change that is not applied by then never is. Milliseconds. */
 const LIMIT_MS = 120_000;
 const POLL_MS = 100;
 
-const log = (line: string): void => void process.stderr.write(`# ${line}\n`);
-const cluster = await testCluster();
-const vault = await testVault({ cluster });
-after(() => vault.close());
-const administrator = { url: vault.url, token: vault.rootToken, mount: vault.mount };
-await prepareLogins(administrator, vault.accessor);
-const externalSecrets = await testExternalSecrets(cluster);
-after(() => externalSecrets.close());
-const health = parse(await readFile(HEALTH, 'utf8')) as { data: Record<string, string> };
-const argo = await startArgoCd({ cluster, log, settings: health.data });
-after(() => argo.close());
-const remote = await GitRemote.create();
-after(() => remote[Symbol.asyncDispose]());
-const writer = await remote.writer('operator');
-const store = await KubernetesStore.open({
-  kubeConfig: cluster.kubeconfig,
-  log: createLogger({ part: 'test', level: 'silent' }),
-});
-after(() => store.close());
-const delivery = new ArgoDelivery({ store, history: writer, namespace: argo.namespace, now: () => Date.now() });
-
-const secrets = new VaultSecrets({ ...administrator, auth: { kind: 'token', token: Secret.of(vault.rootToken) } });
-after(() => secrets.close());
-
-const defaults = defaultPlatform(`file://${remote.path}`, 'main');
-const platform = { ...defaults, vault: { ...defaults.vault, server: vault.url } };
+const { cluster, argo, externalSecrets, remote, writer, store, delivery, secrets, platform, putRole } =
+  await startDelivery();
 const organization = { metadata: { name: 'acme', uid: 'org-uid' } };
 const project = { metadata: { name: 'default', uid: 'project-uid' }, spec: {} };
 const namespace = workloadNamespace('acme', 'default', 'project-uid');
@@ -142,9 +105,6 @@ async function gone(scope: Parameters<ArgoDelivery['remains']>[0], say: (line: s
   }
 }
 
-/** As a visit of the Project writes it, before it commits the SecretStore. */
-const putRole = (workload: string): Promise<void> =>
-  secrets.putRole(workload, { serviceAccount: TENANT_ACCOUNT, namespace: workload, policies: [TENANT_POLICY] });
 const putToken = (name: string): Promise<unknown> =>
   secrets.write(secretPath(namespace, `${name}-uid`, 'token'), { value: 'a token' });
 

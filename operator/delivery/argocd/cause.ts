@@ -16,9 +16,12 @@ export const SYNC_ERROR = 'SyncError';
 
 /** Conditions that keep their name as a reason of ours. */
 const NAMED = new Set(['ComparisonError', 'InvalidSpecError', 'DeletionError']);
-/** The API server does not know the kind: in the words of Argo CD, of client-go and of the API server. */
+/**
+ * The API server does not know the kind: in the words of Argo CD, of client-go and of the API server; the last when
+ * the CRD has gone and Argo CD does not know yet.
+ */
 const NO_SUCH_KIND =
-  /could not find .{0,300}requested resource|no matches for kind|make sure the ".{0,300}" CRD is installed/i;
+  /"" not found|could not find .{0,300}requested resource|no matches for kind|make sure the ".{0,300}" CRD is installed/i;
 const NO_SUCH_PROJECT = /referencing project \S+ which does not exist/;
 const STORES = new Set(['SecretStore', 'ClusterSecretStore']);
 
