@@ -142,7 +142,7 @@ before(
       `#!/bin/sh\nexec '${process.execPath}' '${fileURLToPath(import.meta.resolve('./docs/curl.ts'))}' "$@"\n`,
       { mode: 0o755 },
     );
-    [addresses.ledger, addresses.quickstart] = await Promise.all([startLedger(), startQuickstart()]);
+    addresses.quickstart = await startQuickstart();
   },
   { timeout: START_MS },
 );
@@ -159,8 +159,9 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function startLedger(): Promise<Record<string, string>> {
-  const lines = launch('ledger/main.ts', 'ledger', { GSV_LEDGER_TOKEN: 'development-token' });
+/** A new one for each page, whose ids begin at 1. */
+async function startLedger(page: string): Promise<Record<string, string>> {
+  const lines = launch('ledger/main.ts', page.replace(/\W/g, '-'), { GSV_LEDGER_TOKEN: 'development-token' });
   const url = await find(lines, /ledger listens at (http:\S+?)"/);
   return { LEDGER: url };
 }
@@ -219,7 +220,8 @@ for (const page of PAGES) {
   for (const process of new Set(examples.map((each) => each.process))) {
     const own = examples.filter((each) => each.process === process);
     test(`${page}: ${own.length} example(s) against the ${process} print what they say`, async () => {
-      const printed = await runExamples(own, addresses[process] ?? {});
+      const where = process === 'ledger' ? await startLedger(page) : addresses[process];
+      const printed = await runExamples(own, where ?? {});
       const wrong = own.flatMap((each, index) =>
         mismatches(each, printed[index]).map((m) => `${page}:${each.line}: ${m}`),
       );

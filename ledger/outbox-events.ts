@@ -39,7 +39,7 @@ export interface UsageData extends Record<string, string | number> {
 export const USAGE_TYPE = 'gsv.usage';
 
 /** Members of `context` that an event carries; the rest is the caller's business and may be long. */
-const CONTEXT = ['instance', 'order', 'line', 'commit', 'contractDigest', 'traceId'] as const;
+const CONTEXT = ['instance', 'shop', 'order', 'line', 'commit', 'contractDigest', 'traceId'] as const;
 
 /** A longer name is left out, not cut: half of an id is another id. */
 const MAX_TEXT = 256;

@@ -21,6 +21,7 @@ before(async () => {
   await client.recordFulfilment({ ...unit, grants: [{ amount: 1_000, kind: 'purchased' }] }, 'unit');
   const context = {
     runId: 'run-1',
+    shop: SHOP,
     instance: 'acme/claims',
     commit: '3b18e5',
     contractDigest: 'sha256:9f',
@@ -75,7 +76,7 @@ test('a step names its order and line, or the run with all that its receipt must
   assert.ok(at && transaction && operation && change + debtChange + balance + debt);
   assert.equal(rest, {
     ...{ hold: 'hold_1', receipt: 'receipt_1', runId: 'run-1', instance: 'acme/claims', offering: 'claims-agent' },
-    ...{ project: 'default', commit: '3b18e5', contractDigest: 'sha256:9f', traceId: '4b' },
+    ...{ project: 'default', commit: '3b18e5', contractDigest: 'sha256:9f', traceId: '4b', shop: SHOP },
   });
 });
 

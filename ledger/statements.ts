@@ -82,7 +82,7 @@ export class Statements {
               'at', gsv_ledger.iso(r.at), 'operation', r.operation, 'change', r.change, 'debtChange', r.owed,
               'balance', r.funds, 'debt', r.debt, 'hold', 'hold_' || r.hold_id, 'receipt', 'receipt_' || r.receipt_id,
               'runId', c.context ->> 'runId', 'instance', c.context ->> 'instance', 'offering', h.offering,
-              'project', h.project, 'shop', f.shop, 'order', coalesce(f.order_id, c.context ->> 'order'),
+              'project', h.project, 'shop', coalesce(f.shop, c.context ->> 'shop'), 'order', coalesce(f.order_id, c.context ->> 'order'),
               'line', coalesce(f.line, c.context ->> 'line'), 'commit', c.context ->> 'commit',
               'contractDigest', c.context ->> 'contractDigest', 'traceId', c.context ->> 'traceId',
               'reason', coalesce(r.reason, h.reason))) as item
