@@ -141,6 +141,7 @@ interface Scene {
 const isDue = (share: number, done: number, of: number): boolean => done < of && share > (done + 1) / (of + 1);
 
 async function makeTrouble({ plan, place, proxy, ledger, bank, random, seen }: Scene): Promise<void> {
+  assert.equal(ledger.crashes, [], 'the ledger has ended by itself');
   const share = bank.transfers / plan.transfers;
   if (isDue(share, ledger.kills, plan.kills)) return ledger.kill();
   if (isDue(share, seen.restarts, plan.restarts)) {

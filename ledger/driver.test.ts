@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
 import * as assert from 'uvu/assert';
 import { createTestDatabase, type TestDatabase } from '../hack/testing/postgres.ts';
@@ -10,6 +11,7 @@ import { DatabaseUnavailable, openDatabase, withDatabase } from './database.ts';
 
 /** New connections whose backend is ended on their first statement. */
 const FIRST_STATEMENTS = 60;
+const READY_BACKENDS = 20;
 
 let database: TestDatabase;
 let url: string;
@@ -55,6 +57,34 @@ test('a backend that ends on the first statement of a connection costs that call
     process.stdout.write(
       `${ended.size} backends ended on their first statement; every call was told, the process lives\n`,
     );
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+});
+
+test('a backend that ends in the breath in which it says that it is ready costs a call at most', async () => {
+  const sql = await openDatabase(url, { max: 1 });
+  const ended = new Set<number>();
+  try {
+    await database.admin`
+      select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'gsv-ledger' and datname = current_database()`;
+    proxy.listen(async ({ name, backend }: Message) => {
+      if (name === 'ReadyForQuery' && backend !== undefined && !ended.has(backend)) {
+        ended.add(backend);
+        await database.admin`select pg_terminate_backend(${backend}, 5000)`;
+        // Both messages are read at once, before anybody who waits for the connection has it.
+        await delay(5);
+      }
+      return undefined;
+    });
+    for (let call = 0; call < 5 * READY_BACKENDS && ended.size < READY_BACKENDS; call += 1) {
+      await withDatabase(() => sql`select 1`).catch(() => undefined);
+    }
+    assert.is(ended.size, READY_BACKENDS);
+    proxy.listen();
+    await withDatabase(() => sql`select 1`).catch(() => undefined);
+    assert.equal(await sql`select 1 as one`, [{ one: 1 }]);
   } finally {
     await sql.end({ timeout: 1 });
   }

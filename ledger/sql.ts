@@ -151,7 +151,10 @@ class Connections {
       options: settings.join(' '),
     });
     // A connection that ends while idle: the pool has dropped it, and the next caller gets another one.
-    this.#pool.on('error', () => undefined);
+    this.#pool.on('error', ignore);
+    // From the first moment on: between the pool's listeners and ours, and between two statements, nobody else listens,
+    // and an error that nobody hears ends the process. Whoever uses the connection is told by its statement.
+    this.#pool.on('connect', (client) => client.on('error', ignore));
   }
 
   /** @throws ConnectionLost, or what the database answered */
@@ -207,8 +210,6 @@ class Connections {
     const client = await this.#pool.connect().catch((error: unknown) => {
       throw error instanceof pg.DatabaseError ? error : new ConnectionLost(error);
     });
-    // Between two statements nobody else listens, and an error that nobody hears ends the process.
-    client.on('error', ignore);
     this.#busy.add(client);
     let spent: Error | undefined;
     try {
@@ -219,7 +220,6 @@ class Connections {
     } finally {
       this.#busy.delete(client);
       client.release(spent);
-      client.off('error', ignore);
     }
   }
 

@@ -9,7 +9,7 @@ const MAIN = join(import.meta.dirname, '../../ledger/main.ts');
 const STARTS = 20;
 const PAUSE_MS = 100;
 
-/** A ledger process that is started again whenever it ends, as a supervisor does it. */
+/** A ledger process that a test kills and starts again. */
 export class KeptLedger {
   /** Times that it was killed and served again. */
   kills = 0;
@@ -64,9 +64,7 @@ export class KeptLedger {
   }
 
   #ended(process: OurProcess, how: number | string): void {
-    if (process === this.#condemned) return;
-    this.crashes.push(`${how}: ${process.text().slice(-2000)}`);
-    void this.#serve();
+    if (process !== this.#condemned) this.crashes.push(`${how}: ${process.text().slice(-2000)}`);
   }
 }
 
