@@ -1,56 +1,26 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { after, beforeEach, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import { inspect } from 'node:util';
 import * as assert from 'uvu/assert';
+import { type Answer, breakOff, FaultServer, hangUp, json, page, silence } from '../hack/testing/fault-server.ts';
 import { LedgerClient, type LedgerClientOptions, LedgerError } from './client.ts';
 
-interface Seen {
-  method: string;
-  url: string;
-  headers: IncomingMessage['headers'];
-  body: string;
-}
-
-type Answer = (request: IncomingMessage, response: ServerResponse) => void;
-
-let seen: Seen[] = [];
-let answers: Answer[] = [];
-
-/** Answers each request with the next of `answers`; the last one stays. */
-const server = createServer(async (request, response) => {
-  let body = '';
-  for await (const chunk of request) body += chunk;
-  seen.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers, body });
-  const answer = answers.length > 1 ? answers.shift() : answers[0];
-  answer?.(request, response);
-});
-await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+const server = new FaultServer();
+let url: string;
 const clients: LedgerClient[] = [];
+before(async () => {
+  url = await server.start();
+});
 after(async () => {
   for (const client of clients) await client.close();
-  server.closeAllConnections();
   server.close();
 });
-beforeEach(() => {
-  seen = [];
-  answers = [];
-});
+beforeEach(() => server.reset());
 
 function connect(options: Partial<LedgerClientOptions> = {}): LedgerClient {
   const client = new LedgerClient({ url, token: () => 'canary-token', ...options });
   clients.push(client);
   return client;
 }
-
-const json =
-  (status: number, body: unknown, headers: Record<string, string> = {}): Answer =>
-  (_request, response) => {
-    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
-  };
-const hangUp: Answer = (request) => request.socket.destroy();
-const silence: Answer = () => undefined;
 
 async function errorOf(call: Promise<unknown>): Promise<LedgerError> {
   try {
@@ -67,100 +37,101 @@ const hold = { wallet: 'acme.main', amount: 1, ttlSeconds: 60 };
 const transient: { reason: string; answer: Answer }[] = [
   { reason: 'a connection that is cut before the reply', answer: hangUp },
   { reason: 'a 503', answer: json(503, { code: 'database_unavailable', detail: 'away' }) },
-  { reason: 'a reply that breaks off', answer: (request, response) => breakOff(request, response) },
+  { reason: 'a reply that breaks off', answer: breakOff },
+  { reason: 'a 502 of a proxy', answer: page(502) },
+  { reason: 'a 504 of a proxy', answer: page(504) },
 ];
-function breakOff(request: IncomingMessage, response: ServerResponse): void {
-  response.writeHead(201, { 'content-length': '1000' });
-  response.write('{"hold":', () => request.socket.destroy());
-}
 for (const { reason, answer } of transient) {
   test(`${reason} is retried with the same key and body`, async () => {
-    answers = [answer, answer, json(201, { hold: '1' }, { 'idempotency-replayed': 'true' })];
+    server.answers = [answer, answer, json(201, { hold: '1' }, { 'idempotency-replayed': 'true' })];
     assert.equal(await connect().hold(hold, 'run:1'), { hold: '1', replayed: true });
-    assert.is(seen.length, 3);
-    assert.equal(new Set(seen.map((request) => `${request.headers['idempotency-key']} ${request.body}`)).size, 1);
+    assert.is(server.seen.length, 3);
+    assert.equal(
+      new Set(server.seen.map((request) => `${request.headers['idempotency-key']} ${request.body}`)).size,
+      1,
+    );
   });
 }
 
 test('retries are bounded and then say that the ledger is not there', async () => {
-  answers = [hangUp];
+  server.answers = [hangUp];
   const error = await errorOf(connect({ attempts: 3 }).hold(hold, 'run:1'));
-  assert.equal([error.status, error.code, seen.length], [0, 'ledger_unavailable', 3]);
+  assert.equal([error.status, error.code, server.seen.length], [0, 'ledger_unavailable', 3]);
 });
 
 test('a 503 that stays is thrown as what it is', async () => {
-  answers = [json(503, { code: 'database_unavailable', detail: 'away' })];
+  server.answers = [json(503, { code: 'database_unavailable', detail: 'away' })];
   const error = await errorOf(connect({ attempts: 2 }).getWallet('acme.main'));
-  assert.equal([error.status, error.code, seen.length], [503, 'database_unavailable', 2]);
+  assert.equal([error.status, error.code, server.seen.length], [503, 'database_unavailable', 2]);
 });
 
 test('a ledger that accepts and never answers is left after the timeout', async () => {
-  answers = [silence];
+  server.answers = [silence];
   const error = await errorOf(connect({ attempts: 1, timeoutMs: 50 }).getWallet('acme.main'));
   assert.equal([error.status, error.code], [0, 'ledger_unavailable']);
 });
 
 for (const status of [400, 401, 402, 404, 409, 422, 429, 500]) {
   test(`a ${status} is not retried and carries the problem`, async () => {
-    answers = [json(status, { code: 'some_code', detail: 'why', available: 5, required: 7 })];
+    server.answers = [json(status, { code: 'some_code', detail: 'why', available: 5, required: 7 })];
     const error = await errorOf(connect().hold(hold, 'run:1'));
     assert.equal(
-      [error.status, error.code, error.message, error.body.available, seen.length],
+      [error.status, error.code, error.message, error.body.available, server.seen.length],
       [status, 'some_code', 'why', 5, 1],
     );
   });
 }
 
 test('a success that is not JSON is an error, not an undefined', async () => {
-  answers = [(_request, response) => void response.writeHead(200).end('<html>')];
+  server.answers = [page(200)];
   const error = await errorOf(connect().getWallet('acme.main'));
   assert.equal([error.status, error.code], [200, 'unexpected_reply']);
 });
 
 test('the token is asked for each attempt and never appears in an error', async () => {
   const tokens = ['canary-one', 'canary-two', 'canary-three'];
-  answers = [hangUp, json(503, {}), json(401, { code: 'unauthenticated', detail: 'no' })];
+  server.answers = [hangUp, json(503, {}), json(401, { code: 'unauthenticated', detail: 'no' })];
   const error = await errorOf(connect({ token: () => tokens.shift() ?? '' }).hold(hold, 'k'));
   assert.equal(
-    seen.map((request) => request.headers.authorization),
+    server.seen.map((request) => request.headers.authorization),
     ['Bearer canary-one', 'Bearer canary-two', 'Bearer canary-three'],
   );
   assert.not.match(inspect(error, { depth: 10 }), 'canary');
-  answers = [hangUp];
+  server.answers = [hangUp];
   const away = connect({ attempts: 1 });
   assert.not.match(inspect([await errorOf(away.getWallet('w')), away], { depth: 10, showHidden: true }), 'canary');
 });
 
 test('the fencing epoch is sent when the caller has one', async () => {
-  answers = [json(200, { wallet: 'acme.main' })];
+  server.answers = [json(200, { wallet: 'acme.main' })];
   await connect({ epoch: () => 7 }).putWallet('acme.main', { ownerUid: 'u' });
   await connect().getWallet('acme.main');
   assert.equal(
-    seen.map((request) => request.headers['gsv-fencing-epoch']),
+    server.seen.map((request) => request.headers['gsv-fencing-epoch']),
     ['7', undefined],
   );
 });
 
 test('names and ids are percent-encoded, the base path is kept', async () => {
-  answers = [json(200, {})];
+  server.answers = [json(200, {})];
   await connect({ url: `${url}/base/` }).claimFulfilment('a/b?c', { instanceUid: 'u' });
-  assert.is(seen[0]?.url, '/base/v1/fulfilments/a%2Fb%3Fc/claim');
+  assert.is(server.seen[0]?.url, '/base/v1/fulfilments/a%2Fb%3Fc/claim');
 });
 
 test('an aborted event poll ends with the reason of the signal and without retries', async () => {
   const stop = new AbortController();
-  answers = [() => stop.abort(new Error('shutting down'))];
+  server.answers = [() => stop.abort(new Error('shutting down'))];
   let reason: unknown;
   await connect()
     .events({ after: 0, waitSeconds: 30, signal: stop.signal })
     .catch((error: unknown) => {
       reason = error;
     });
-  assert.equal([(reason as Error).message, seen.length], ['shutting down', 1]);
+  assert.equal([(reason as Error).message, server.seen.length], ['shutting down', 1]);
 });
 
 test('finding fulfilments walks all pages', async () => {
-  answers = [
+  server.answers = [
     json(200, { items: [{ fulfilment: '1' }], next: 'c2' }),
     json(200, { items: [{ fulfilment: '2' }], next: null }),
   ];
@@ -169,17 +140,17 @@ test('finding fulfilments walks all pages', async () => {
     found.map((one) => one.fulfilment),
     ['1', '2'],
   );
-  assert.match(seen[1]?.url ?? '', /cursor=c2/);
+  assert.match(server.seen[1]?.url ?? '', /cursor=c2/);
 });
 
 test('a fulfilment says whether this call created it', async () => {
-  answers = [json(201, { fulfilment: '1', grants: [] }), json(200, { fulfilment: '1', grants: [] })];
+  server.answers = [json(201, { fulfilment: '1', grants: [] }), json(200, { fulfilment: '1', grants: [] })];
   const body = { shop: 's', order: 'o', line: 'l', ordinal: 0, sku: 'S', wallet: 'w', grants: [] };
   assert.is((await connect().recordFulfilment(body, 'k')).created, true);
   assert.is((await connect().recordFulfilment(body, 'k')).created, false);
 });
 
 test('an empty inbox is undefined', async () => {
-  answers = [json(200, { item: null })];
+  server.answers = [json(200, { item: null })];
   assert.is(await connect().inboxClaim({ leaseSeconds: 30 }), undefined);
 });

@@ -1,4 +1,5 @@
-import { type Call, type LedgerClientOptions, Transport } from './transport.ts';
+import { sendBatch } from './client-batch.ts';
+import { type Call, type CallOptions, type LedgerClientOptions, Transport } from './transport.ts';
 import type {
   AuditReply,
   BatchOperation,
@@ -32,7 +33,8 @@ import type {
 } from './wire.ts';
 import type { AccountStatement, OrderStatement, SettleBody, Settlement, Statement } from './wire-finance.ts';
 
-export { type LedgerClientOptions, LedgerError } from './transport.ts';
+export { LedgerError } from './ledger-error.ts';
+export type { CallOptions, LedgerClientOptions } from './transport.ts';
 export type * from './wire.ts';
 export type * from './wire-finance.ts';
 
@@ -46,14 +48,22 @@ export interface Replayed {
 
 /**
  * Typed client of the ledger's HTTP API with a keep-alive pool. Lost connections and 503 are retried
- * under the same key with jittered backoff: every call is idempotent by key, by nature, or (inbox
- * claim) by its lease. Every method throws {@link LedgerError}.
+ * under the same key, after what the ledger asks for or with jittered backoff, within a budget: every call is
+ * idempotent by key, by nature, or (inbox claim) by its lease. Every method throws {@link LedgerError}.
  */
 export class LedgerClient {
   readonly #transport: Transport;
 
-  constructor(options: LedgerClientOptions) {
-    this.#transport = new Transport(options);
+  constructor(options: LedgerClientOptions | Transport) {
+    this.#transport = options instanceof Transport ? options : new Transport(options);
+  }
+
+  /**
+   * The same client and connections with other limits, or with a signal that ends its calls:
+   * `ledger.with({ signal }).capture(…)`.
+   */
+  with(options: CallOptions): LedgerClient {
+    return new LedgerClient(this.#transport.with(options));
   }
 
   /** Creates or updates. 409 `owner_mismatch` when the open wallet belongs to another uid. */
@@ -151,14 +161,12 @@ export class LedgerClient {
     return this.#replayable({ method: 'POST', path: '/v1/debits', key, body });
   }
 
-  /** Each operation succeeds or fails by itself; look at `results[].status`. */
-  async batch(operations: readonly BatchOperation[]): Promise<BatchResult[]> {
-    const reply = await this.#body<{ results: BatchResult[] }>({
-      method: 'POST',
-      path: '/v1/batch',
-      body: { operations },
-    });
-    return reply.results;
+  /**
+   * Any number of operations; each succeeds or fails by itself, look at `results[].status`. Those of which the ledger
+   * does not know what became of them are asked for again; 503 is left when that goes on.
+   */
+  batch(operations: readonly BatchOperation[]): Promise<BatchResult[]> {
+    return sendBatch(this.#transport, operations);
   }
 
   entries(

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errors, Pool } from 'undici';
+import { LedgerError } from './ledger-error.ts';
+import { pauseMs, type RetryPolicy, retryAfterSeconds } from './retry.ts';
 
 /** Connections kept to the ledger; holds and captures are short, so a few carry thousands a second. */
 const CONNECTIONS = 32;
@@ -7,54 +9,44 @@ const CONNECTIONS = 32;
 /** One attempt may take this long; the ledger answers from one SQL call, so more means it is gone. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
 
-/** First try plus retries. With the backoff below a caller waits under 2 s beyond its attempts. */
+/** First try plus retries. */
 const ATTEMPTS = 5;
-const BACKOFF_BASE_MS = 50;
-const BACKOFF_CAP_MS = 1_000;
+/** Who waits for the caller gives up soon after; a restart of the ledger or a failover is shorter. */
+const BUDGET_MS = 15_000;
 
 /** No list or receipt comes near it; it bounds what a wrong URL can make us buffer. */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 
-export interface LedgerClientOptions {
+/** What the ledger takes as a key. */
+const KEY_PATTERN = /^[\x20-\x7e]{1,255}$/;
+
+/** What may differ from call to call. */
+export interface CallOptions {
+  /** Milliseconds for one attempt; absent: 10 000. */
+  timeoutMs?: number | undefined;
+  /** Attempts per call, the first included; absent: 5. 1 = never retry. */
+  attempts?: number | undefined;
+  /** Milliseconds from the first attempt within which another one may begin; absent: 15 000. */
+  budgetMs?: number | undefined;
+  /** Ends the call, whether it waits for an answer or for its next attempt, with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface LedgerClientOptions extends Omit<CallOptions, 'signal'> {
   /** Base URL of the ledger. */
   url: string;
   /** Asked before every attempt, so that a rotated token is used at once. */
   token: () => string;
   /** The caller's fencing epoch; sent as `Gsv-Fencing-Epoch`. */
   epoch?: (() => number | undefined) | undefined;
-  /** Milliseconds for one attempt; absent: 10 000. */
-  timeoutMs?: number | undefined;
-  /** Attempts per call, the first included; absent: 5. 1 = never retry. */
-  attempts?: number | undefined;
-}
-
-/**
- * Anything but a 2xx. `status` 0 with code `ledger_unavailable` = no reply within all attempts: the
- * effect is unknown and the call may be repeated under the same key.
- */
-export class LedgerError extends Error {
-  readonly status: number;
-  /** The problem's stable code, e.g. `insufficient_credits`. */
-  readonly code: string;
-  /** The whole problem document, e.g. with `available` and `required` of a 402. */
-  readonly body: Record<string, unknown>;
-  constructor(status: number, code: string, message: string, body: Record<string, unknown>, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'LedgerError';
-    this.status = status;
-    this.code = code;
-    this.body = body;
-  }
 }
 
 /** One call of the API, as often as it is sent. */
-export interface Call {
+export interface Call extends CallOptions {
   method: 'GET' | 'PUT' | 'POST';
   path: string;
   key?: string;
   body?: unknown;
-  timeoutMs?: number;
-  signal?: AbortSignal | undefined;
 }
 
 export interface Reply<T> {
@@ -64,19 +56,25 @@ export interface Reply<T> {
 }
 
 /**
- * Carries calls to the ledger over a keep-alive pool. Lost connections and 503 are retried under the same key
- * with jittered backoff.
+ * Carries calls to the ledger over a keep-alive pool. Lost connections, 503 and a proxy's 502 and 504 are retried
+ * under the same key with the same bytes, after what the ledger asks for or jittered backoff, within a budget.
  */
 export class Transport {
-  readonly #options: LedgerClientOptions;
+  readonly #options: LedgerClientOptions & CallOptions;
   readonly #pool: Pool;
   readonly #prefix: string;
 
-  constructor(options: LedgerClientOptions) {
+  /** @param pool of another transport, to share its connections */
+  constructor(options: LedgerClientOptions & CallOptions, pool?: Pool) {
     const url = new URL(options.url);
     this.#options = options;
     this.#prefix = url.pathname.replace(/\/$/, '');
-    this.#pool = new Pool(url.origin, { connections: CONNECTIONS, maxResponseSize: MAX_RESPONSE_BYTES });
+    this.#pool = pool ?? new Pool(url.origin, { connections: CONNECTIONS, maxResponseSize: MAX_RESPONSE_BYTES });
+  }
+
+  /** The same connections, with other defaults. */
+  with(options: CallOptions): Transport {
+    return new Transport({ ...this.#options, ...options }, this.#pool);
   }
 
   /** Milliseconds that one attempt may take. */
@@ -84,52 +82,64 @@ export class Transport {
     return this.#options.timeoutMs ?? ATTEMPT_TIMEOUT_MS;
   }
 
+  get policy(): RetryPolicy {
+    return { attempts: this.#options.attempts ?? ATTEMPTS, budgetMs: this.#options.budgetMs ?? BUDGET_MS };
+  }
+
   /** Ends idle connections and waits for running calls. */
   close(): Promise<void> {
     return this.#pool.close();
   }
 
-  /** @throws LedgerError for anything but a 2xx */
+  /** @throws LedgerError for anything but a 2xx; TypeError for a key that no ledger takes */
   async call<T>(call: Call): Promise<Reply<T>> {
-    const attempts = this.#options.attempts ?? ATTEMPTS;
-    for (let attempt = 1; ; attempt++) {
+    if (call.key !== undefined && !KEY_PATTERN.test(call.key)) {
+      throw new TypeError('an Idempotency-Key is 1 to 255 printable ASCII characters');
+    }
+    // Once: whoever changes the object meanwhile must not make another call of it under the same key.
+    const body = call.body === undefined ? null : JSON.stringify(call.body);
+    const signal = call.signal ?? this.#options.signal;
+    const started = performance.now();
+    for (let attempts = 1; ; attempts += 1) {
       try {
-        return await this.#attempt<T>(call);
+        return await this.#attempt<T>(call, body, signal);
       } catch (error) {
-        const last = attempt >= attempts || !isTransient(error);
-        if (last) throw error;
-        await delay(backoffMs(attempt), undefined, call.signal ? { signal: call.signal } : {});
+        if (!(error instanceof LedgerError)) throw error;
+        await this.pause(error, { attempts, elapsedMs: performance.now() - started }, signal);
       }
     }
   }
 
-  async #attempt<T>(call: Call): Promise<Reply<T>> {
+  /** Waits before the next attempt, or throws the error when there is to be none. */
+  async pause(error: LedgerError, tried: { attempts: number; elapsedMs: number }, signal = this.#options.signal) {
+    const pause = pauseMs(error, tried, this.policy);
+    if (pause === undefined) throw error;
+    await delay(pause, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());
+  }
+
+  async #attempt<T>(call: Call, body: string | null, signal: AbortSignal | undefined): Promise<Reply<T>> {
+    signal?.throwIfAborted();
     const timeout = AbortSignal.timeout(call.timeoutMs ?? this.timeoutMs);
-    const signal = call.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
-    let status: number;
-    let text: string;
-    let replayed: boolean;
     try {
       const response = await this.#pool.request({
         method: call.method,
         path: this.#prefix + call.path,
         headers: this.#headers(call),
-        body: call.body === undefined ? null : JSON.stringify(call.body),
+        body,
         // The signal bounds the attempt as a whole; undici's own timers would cut the long poll.
         headersTimeout: 0,
         bodyTimeout: 0,
-        signal,
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       });
-      status = response.statusCode;
-      replayed = response.headers['idempotency-replayed'] === 'true';
-      text = await response.body.text();
+      const { statusCode: status, headers } = response;
+      const document = parse(await response.body.text());
+      if (status < 200 || status > 299 || !document) throw toError(status, document ?? {}, headers['retry-after']);
+      return { status, replayed: headers['idempotency-replayed'] === 'true', body: document as T };
     } catch (error) {
-      call.signal?.throwIfAborted();
-      throw unavailable(error);
+      if (error instanceof LedgerError || error instanceof errors.InvalidArgumentError) throw error;
+      signal?.throwIfAborted();
+      throw new LedgerError(0, 'ledger_unavailable', 'the ledger does not answer', {}, { cause: error });
     }
-    const body = parse(text);
-    if (status >= 200 && status < 300 && body) return { status, replayed, body: body as T };
-    throw toError(status, body ?? {});
   }
 
   #headers(call: Call): Record<string, string> {
@@ -144,24 +154,14 @@ export class Transport {
   }
 }
 
-function isTransient(error: unknown): boolean {
-  return error instanceof LedgerError && (error.status === 0 || error.status === 503);
-}
-
-/** Full jitter: callers that failed together must not come back together. */
-function backoffMs(attempt: number): number {
-  return Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt);
-}
-
-function unavailable(cause: unknown): LedgerError {
-  if (cause instanceof errors.InvalidArgumentError) throw cause;
-  return new LedgerError(0, 'ledger_unavailable', 'the ledger does not answer', {}, { cause });
-}
-
-function toError(status: number, body: Record<string, unknown>): LedgerError {
+function toError(
+  status: number,
+  body: Record<string, unknown>,
+  retryAfter: string | string[] | undefined,
+): LedgerError {
   const code = typeof body.code === 'string' ? body.code : 'unexpected_reply';
   const detail = typeof body.detail === 'string' ? body.detail : `the ledger answered ${status}`;
-  return new LedgerError(status, code, detail, body);
+  return new LedgerError(status, code, detail, body, { retryAfterSeconds: retryAfterSeconds(retryAfter) });
 }
 
 function parse(text: string): Record<string, unknown> | undefined {
