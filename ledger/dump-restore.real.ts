@@ -69,6 +69,8 @@ async function contents(admin: Sql): Promise<Record<string, string>> {
     select concat('constraint ', conname, ' of ', conrelid::regclass, contypid::regtype), pg_get_constraintdef(oid)
       from pg_constraint where connamespace = 'gsv_ledger'::regnamespace
     union all
+    select concat('view ', viewname), definition from pg_views where schemaname = 'gsv_ledger'
+    union all
     select concat('index ', indexname), indexdef from pg_indexes where schemaname = 'gsv_ledger'
     union all
     select concat('rights of ', relname), concat_ws(' ', relacl, relowner::regrole, reloptions)
@@ -153,14 +155,15 @@ async function assertGuarded({ pools, admin }: Place): Promise<void> {
       () => 'it worked',
       (error: Error) => error.message,
     );
-  for (const table of ['entries', 'transactions', 'receipt_lines', 'chain']) {
+  for (const table of ['journal', 'chain']) {
     assert.match(await refusal(pools[0].unsafe(`delete from ${table}`)), /permission denied/, table);
     assert.match(await refusal(admin.unsafe(`delete from gsv_ledger.${table}`)), /append-only/, table);
     assert.match(await refusal(admin.unsafe(`truncate gsv_ledger.${table} cascade`)), /append-only/, table);
   }
   assert.match(await refusal(pools[0].unsafe("select post(1, 'x', now(), '{}')")), /permission denied/);
   assert.match(
-    await refusal(admin`insert into gsv_ledger.entries (transaction_id, account_id, amount) values (1, 1, 5)`),
+    await refusal(admin`insert into gsv_ledger.journal (wallet_id, at, first_entry, operation, entries)
+      values (1, now(), 1, 'grant', '{1,0,5,2,0,-4}')`),
     /does not sum to zero/,
   );
 }
