@@ -13,6 +13,10 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** One process migrates a database at a time; the others wait and then find nothing to do. */
 const LOCK_NAME = 'gsv_ledger.migrate';
 
+const DEADLOCK = '40P01';
+/** PostgreSQL looks for a deadlock after a second, so this is about a minute of bad luck. */
+const MAX_ATTEMPTS = 60;
+
 /** The database cannot be brought to what this release needs; the message says what to do. */
 export class MigrationError extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -36,12 +40,13 @@ interface Migration {
  * The URL's user needs CREATE on the database and either CREATEROLE or membership in both roles; it need not be
  * a superuser.
  *
+ * @param options.folder where the files are; for tests
  * @returns names of the files that were applied now
  * @throws MigrationError on a newer database, an applied file that has changed, an old server, missing rights
  * @throws DatabaseUnavailable when nobody answers
  */
-export async function migrate(url: string): Promise<string[]> {
-  const migrations = await readMigrations();
+export async function migrate(url: string, { folder = MIGRATIONS } = {}): Promise<string[]> {
+  const migrations = await readMigrations(folder);
   const pool = openPool({
     url,
     max: 1,
@@ -65,11 +70,11 @@ export async function migrate(url: string): Promise<string[]> {
   }
 }
 
-async function readMigrations(): Promise<Migration[]> {
-  const names = (await readdir(MIGRATIONS)).filter((name) => /^\d{4}_\w+\.sql$/.test(name)).sort();
+async function readMigrations(folder: string): Promise<Migration[]> {
+  const names = (await readdir(folder)).filter((name) => /^\d{4}_\w+\.sql$/.test(name)).sort();
   return Promise.all(
     names.map(async (name) => {
-      const sql = await readFile(join(MIGRATIONS, name), 'utf8');
+      const sql = await readFile(join(folder, name), 'utf8');
       return { number: Number(name.slice(0, 4)), name, sql, sha256: createHash('sha256').update(sql).digest('hex') };
     }),
   );
@@ -152,16 +157,24 @@ async function applyMissing(sql: Sql, migrations: readonly Migration[]): Promise
   return missing.map(({ name }) => name);
 }
 
+/**
+ * A file takes locks in its own order and callers theirs, so under load one of the two is ended by PostgreSQL, which may
+ * be us. All of the file is undone then, and it begins anew.
+ */
 async function applyOne(sql: Sql, migration: Migration): Promise<void> {
-  try {
-    await sql`begin`;
-    await sql.unsafe(migration.sql);
-    await sql`insert into migrations (number, name, sha256)
-      values (${migration.number}, ${migration.name}, ${migration.sha256})`;
-    await sql`commit`;
-  } catch (error) {
-    await sql`rollback`.catch(() => undefined);
-    throwIfAway(error);
-    throw new MigrationError(`${migration.name} failed: ${(error as Error).message}`, { cause: error });
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await sql`begin`;
+      await sql.unsafe(migration.sql);
+      await sql`insert into migrations (number, name, sha256)
+        values (${migration.number}, ${migration.name}, ${migration.sha256})`;
+      await sql`commit`;
+      return;
+    } catch (error) {
+      await sql`rollback`.catch(() => undefined);
+      throwIfAway(error);
+      if ((error as { code?: string }).code === DEADLOCK && attempt < MAX_ATTEMPTS) continue;
+      throw new MigrationError(`${migration.name} failed: ${(error as Error).message}`, { cause: error });
+    }
   }
 }
