@@ -18,9 +18,13 @@ const SEEDS = Array.from({ length: 16 }, (_, n) => n + 1);
 const CONTROL_SEEDS = SEEDS.slice(0, 6);
 /** A visit of an Instance makes about so many calls; the stop falls on one of them. */
 const CALLS = 60;
+/** So many of them change something. */
+const CHANGES = 12;
 
 interface Run {
   stale: StaleCall[];
+  /** Let out before the stop, and with the others only after the takeover. */
+  late: StaleCall[];
   /** Trailers `Gsv-Epoch` from the oldest commit. */
   epochs: number[];
   /** Conditions of the Instances at the end. */
@@ -58,7 +62,9 @@ async function run(seed: number, guard?: (leader: Leader) => Leader): Promise<Ru
     assert.is(first.leader.state, 'leading');
     await world.catalog();
     await settle();
-    first.stopAfter(1 + Math.floor(random() * CALLS));
+    // Each second one stops with a change on the wire.
+    if (seed % 2 === 0) first.stopAfter(1 + Math.floor(random() * CHANGES), 'asked');
+    else first.stopAfter(1 + Math.floor(random() * CALLS));
     for (const name of ['a', 'b', 'c'])
       await world.order(name, { fulfilment: world.pay(rivals.length + name.charCodeAt(0)) });
     await settle();
@@ -74,7 +80,13 @@ async function run(seed: number, guard?: (leader: Leader) => Leader): Promise<Ru
     const ready = await Promise.all(
       ['a', 'b', 'c', 'late'].map((name) => world.condition('Instance', { namespace: NS, name })),
     );
-    return { stale: first.stale, epochs: await epochsOf(remote), ready, firstState: first.leader.state };
+    return {
+      stale: first.stale,
+      late: first.late,
+      epochs: await epochsOf(remote),
+      ready,
+      firstState: first.leader.state,
+    };
   } finally {
     for (const rival of rivals) await rival.close();
     for (const writer of writers) await writer.close();
@@ -96,9 +108,13 @@ async function settled(world: World, rivals: readonly Rival[]): Promise<void> {
 
 for (const seed of SEEDS) {
   test(`a leader that stood still and goes on changes nothing any more (seed ${seed})`, async (t) => {
-    const { stale, epochs, ready, firstState } = await run(seed);
-    t.diagnostic(`seed ${seed}: ${stale.length} stale calls, commits by epoch ${JSON.stringify(tally(epochs))}`);
+    const { stale, late, epochs, ready, firstState } = await run(seed);
+    t.diagnostic(
+      `seed ${seed}: ${stale.length} stale calls, ${late.length} late, commits by epoch ${JSON.stringify(tally(epochs))}`,
+    );
     assert.equal(stale, [], 'the guard lets nothing out');
+    const harm = late.filter(({ call, tookEffect }) => tookEffect && /^(git|ledger)\./.test(call));
+    assert.equal(harm, [], 'what was on the wire is refused');
     assert.is(firstState, 'deposed');
     assert.equal(
       epochs,
