@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -107,6 +107,53 @@ test('a file that disappears leaves the tokens in force', () => {
   rmSync(path);
   assert.ok(tokens.authenticate('Bearer token-one'));
 });
+
+function instead(make: () => void): void {
+  rmSync(path);
+  make();
+}
+
+/** What a file can be for a moment, or for good by mistake. */
+const moments: { reason: string; make: () => void }[] = [
+  { reason: 'is empty because it is being written in place', make: () => writeFileSync(path, '') },
+  {
+    reason: 'is half written',
+    make: () => writeFileSync(path, '{"token-one": ["read"], "token-two": ["re'),
+  },
+  {
+    reason: 'has one bad entry among good ones',
+    make: () => replace('{"token-two": ["read"], "token-three": ["read", "everything"]}'),
+  },
+  { reason: 'has a good entry and one that opens everything by a typo', make: () => replace('{"token-two": "*"}') },
+  { reason: 'is a folder', make: () => instead(() => mkdirSync(path)) },
+  { reason: 'is a link to itself', make: () => instead(() => symlinkSync(path, path)) },
+  { reason: 'is a link to nothing', make: () => instead(() => symlinkSync(`${path}.gone`, path)) },
+  { reason: 'is gone', make: () => rmSync(path) },
+];
+for (const { reason, make } of moments) {
+  test(`while the file ${reason}, who was known stays known, nobody comes in, and the next good file counts`, () => {
+    rmSync(path, { recursive: true, force: true });
+    replace(JSON.stringify({ 'token-one': ['read'] }));
+    const tokens = fileTokens(path, log);
+    make();
+    for (let call = 0; call < 3; call += 1) {
+      assert.equal([...tokens.authenticate('Bearer token-one')], ['read']);
+      for (const stranger of ['token-two', 'token-three', '', '*', 'undefined']) {
+        assert.is(
+          problemOf(() => tokens.authenticate(`Bearer ${stranger}`)),
+          '401 unauthenticated',
+        );
+      }
+    }
+    rmSync(path, { recursive: true, force: true });
+    replace(JSON.stringify({ 'token-two': ['events'] }));
+    assert.equal([...tokens.authenticate('Bearer token-two')], ['events']);
+    assert.is(
+      problemOf(() => tokens.authenticate('Bearer token-one')),
+      '401 unauthenticated',
+    );
+  });
+}
 
 test('the development token has every scope and follows its file', () => {
   let value = 'development';

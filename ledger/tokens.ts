@@ -99,9 +99,14 @@ export function fileTokens(path: string, log: Logger): Tokens {
   };
 }
 
+/** Never throws: a file that cannot be looked at must not lock out those whose tokens are known. */
 function fingerprint(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat ? `${stat.ino}:${stat.mtimeMs}:${stat.size}` : 'missing';
+  try {
+    const { ino, mtimeMs, size } = statSync(path);
+    return `${ino}:${mtimeMs}:${size}`;
+  } catch (error) {
+    return String((error as NodeJS.ErrnoException).code);
+  }
 }
 
 function parseTokens(path: string): Service[] {
