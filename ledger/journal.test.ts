@@ -171,3 +171,20 @@ test('in the journal, a retry is answered byte for byte, from the row and withou
     await database.close();
   }
 });
+
+test('every money function looks up by index, whatever the planner thought of a young book', async () => {
+  const database = await createTestDatabase();
+  try {
+    const rows = await database.sql<{ name: string; safe: boolean }[]>`
+      select proname as name, coalesce(proconfig @> array['enable_seqscan=off', 'jit=off'], false) as safe from pg_proc
+        where pronamespace = 'gsv_ledger'::regnamespace and prosecdef
+          and (pg_get_function_identity_arguments(oid) like 'p_target text, p_body jsonb,%' or proname = 'run_batch')`;
+    assert.ok(rows.length >= 12, `${rows.length}`);
+    assert.equal(
+      rows.filter(({ safe }) => !safe).map(({ name }) => name),
+      [],
+    );
+  } finally {
+    await database.close();
+  }
+});
