@@ -33,7 +33,7 @@ type Status = NonNullable<Application['status']>;
  * one does (`operator/delivery/argocd/argocd.real.ts`), and nothing but that is to be added.
  */
 export class ArgoCdDouble {
-  /** `Kind/name` -> why the API server refuses the object. */
+  /** `Kind/name` -> why the API server refuses the object, and its removal. */
   readonly refused = new Map<string, string>();
   /** Names of ExternalSecrets that cannot be read. */
   readonly unreadable = new Set<string>();
@@ -204,12 +204,11 @@ export class ArgoCdDouble {
     const status = statusOf(application);
     const operation = status.operationState;
     if (operation === undefined || this.#objects.get(idOf('Application', application.metadata)) !== application) return;
-    const failed = this.#apply(application.metadata.name, desired);
+    const failed = this.#apply(application.metadata.name, desired) ?? this.#prune(application.metadata.name, desired);
     operation.syncResult = { revision, ...(failed ? { resources: [failed] } : {}) };
     const { retryCount = 0 } = operation;
     const at = new Date(this.#clock.now()).toISOString();
     if (failed === undefined) {
-      this.#prune(application.metadata.name, desired);
       Object.assign(operation, { phase: 'Succeeded', message: 'successfully synced (all tasks run)', finishedAt: at });
       status.history = [...(status.history ?? []), { revision }];
       this.#clock.after(APPLY_MS, () => this.#compare(application));
@@ -239,10 +238,16 @@ export class ArgoCdDouble {
     return undefined;
   }
 
-  #prune(owner: string, desired: readonly Manifest[]): void {
+  /** The first object whose removal is refused ends it. */
+  #prune(owner: string, desired: readonly Manifest[]) {
     const ids = new Set(desired.map(({ kind, metadata }) => idOf(kind, metadata)));
     const extra = [...this.#objects].filter(([id, object]) => object.owner === owner && !ids.has(id));
-    for (const [, object] of extra.sort(([, one], [, other]) => waveOf(other) - waveOf(one))) this.#delete(object);
+    for (const [, object] of extra.sort(([, one], [, other]) => waveOf(other) - waveOf(one))) {
+      const refusal = this.refused.get(`${object.kind}/${object.metadata.name}`);
+      if (refusal !== undefined) return { ...entryOf(object), status: 'SyncFailed', message: refusal };
+      this.#delete(object);
+    }
+    return undefined;
   }
 
   #delete(object: Live): void {

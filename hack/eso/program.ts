@@ -8,7 +8,7 @@ import { externalSecretsRoles } from './roles.ts';
 const MODULE = 'github.com/external-secrets/external-secrets';
 /**
  * The newest that is one module. From 1.0 on its parts are modules of their own, by folders that no archive has;
- * see docs/adr/0027-a-real-external-secrets-for-tests.md.
+ * see docs/adr/0030-a-real-external-secrets-for-tests.md.
  */
 export const EXTERNAL_SECRETS_VERSION = 'v0.20.4';
 

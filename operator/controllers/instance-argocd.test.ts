@@ -135,6 +135,34 @@ test('a removal waits for what Argo CD has applied', () =>
     assert.is(argo.get('ConfigMap', 'i-claims', namespace), undefined);
   }));
 
+const refuseRemoval = async ({ world, argo }: Argo): Promise<void> => {
+  await ready({ world, argo });
+  argo.refused.set('ConfigMap/i-claims', 'failed calling webhook');
+  await world.delete('Instance', KEY);
+  await world.advance(100_000);
+  assert.is(await world.condition('Instance', KEY), 'False/SyncError');
+  await world.advance(100_000);
+  argo.refused.clear();
+};
+
+test('a removal whose retries are used up is healed by a new commit, once it is not refused any more', () =>
+  withArgoCd(async (given) => {
+    await refuseRemoval(given);
+    await given.world.advance(600_000);
+    assert.is(await given.world.store.get('Instance', KEY), undefined);
+    const retries = given.world.git.commits.filter(({ trailers }) => 'Gsv-Retry-Of' in trailers).length;
+    assert.ok(retries > 0 && retries <= 3, `${retries} retries`);
+  }));
+
+test('without the new commit it would remain for ever', () =>
+  withArgoCd(async (given) => {
+    const remove = given.world.git.remove.bind(given.world.git);
+    given.world.git.remove = ({ force: _, ...change }) => remove(change);
+    await refuseRemoval(given);
+    await given.world.advance(3_600_000);
+    assert.is(await given.world.condition('Instance', KEY), 'False/SyncError');
+  }));
+
 test('a Project goes after its Application and its namespace, and only then its path', () =>
   withArgoCd(async (given) => {
     const { world, argo } = given;

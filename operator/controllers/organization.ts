@@ -134,16 +134,20 @@ async function removeOrganization(visit: OrganizationVisit, ports: Ports, turns:
   const { name, uid } = organization.metadata;
   const namespace = organizationNamespace(name);
   await refuseWithChildren(namespace, store);
-  const { commit } = await turns.run(name, () =>
-    throughGit(() =>
-      git.remove({
-        owns: throughRender(() => organizationOwns({ organization })),
-        subject: `Organization ${name}: removed`,
-        trailers: { 'Gsv-Organization-Uid': uid, 'Gsv-Effect': `remove-${uid}` },
-      }),
-    ),
-  );
-  await removed('appproject', visit, { organization: name, commit }, ports);
+  const removeFromGit = async (force?: string): Promise<string> => {
+    const { commit } = await turns.run(name, () =>
+      throughGit(() =>
+        git.remove({
+          owns: throughRender(() => organizationOwns({ organization })),
+          subject: `Organization ${name}: removed`,
+          trailers: { 'Gsv-Organization-Uid': uid, 'Gsv-Effect': `remove-${uid}` },
+          ...(force === undefined ? {} : { force }),
+        }),
+      ),
+    );
+    return commit;
+  };
+  await removed('appproject', visit, { organization: name, commit: await removeFromGit() }, removeFromGit, ports);
   const present = await store.get('Namespace', { name: namespace });
   if (present?.metadata.labels?.[ORGANIZATION_UID_LABEL] !== uid) return;
   await store.delete('Namespace', { name: namespace }, { uid: present.metadata.uid });

@@ -128,7 +128,8 @@ async function removeProject(visit: ProjectVisit, ports: Ports, turns: Turns): P
   const commit = await removePaths(platform, visit, org, ports, turns);
   const namespace = throughRender(() => workloadNamespace(org, name, project.metadata.uid));
   const scope = { organization: org, project: name, workloadNamespace: namespace, commit };
-  await removed('application', visit, scope, ports);
+  const recommit = (force: string): Promise<string> => removePaths(platform, visit, org, ports, turns, force);
+  await removed('application', visit, scope, recommit, ports);
   await removePaths(tenants, visit, org, ports, turns);
   // Last: as long as the SecretStore is there, its login works and nothing reports an error.
   await throughSecrets(() => ports.secrets.deleteRole(namespace));
@@ -140,6 +141,7 @@ async function removePaths(
   organization: string,
   { git }: Ports,
   turns: Turns,
+  force?: string,
 ): Promise<string> {
   const { name, uid } = visit.object.metadata;
   const { commit } = await turns.run(organization, () =>
@@ -148,6 +150,7 @@ async function removePaths(
         owns,
         subject: `Project ${organization}/${name}: removed`,
         trailers: { 'Gsv-Project-Uid': uid, 'Gsv-Effect': `remove-${uid}` },
+        ...(force === undefined ? {} : { force }),
       }),
     ),
   );

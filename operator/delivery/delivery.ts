@@ -57,6 +57,8 @@ export interface Remains {
   reason: string;
   /** One deterministic sentence that names what is left and what holds it. */
   message: string;
+  /** The commit that was tried and given up, when only a new one helps and it is due. */
+  givenUp?: string;
 }
 
 /**

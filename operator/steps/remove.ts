@@ -41,13 +41,14 @@ export async function takeDown(visit: InstanceVisit, sinceMs: number, ports: Por
   await drain(visit, sinceMs, ports);
   const place = placeOf(visit, ports);
   const commit = await removeFromGit(visit, place, ports);
+  const recommit = (force: string): Promise<string> => removeFromGit(visit, place, ports, force);
   const target: DeliveryScope = {
     ...place.target,
     instance: instance.metadata.name,
     instanceUid: instance.metadata.uid,
     commit,
   };
-  await removed('workload', visit, target, ports);
+  await removed('workload', visit, target, recommit, ports);
   await removeSecrets(instance, place.target.workloadNamespace, ports);
   await voidHolds(instance.metadata.uid, ports);
 }
@@ -93,7 +94,12 @@ function placeOf(visit: InstanceVisit, { store }: Ports): Place {
   return { projectUid, target: { organization, project, workloadNamespace: namespace } };
 }
 
-async function removeFromGit(visit: InstanceVisit, { projectUid, target }: Place, { git }: Ports): Promise<string> {
+async function removeFromGit(
+  visit: InstanceVisit,
+  { projectUid, target }: Place,
+  { git }: Ports,
+  force?: string,
+): Promise<string> {
   const { metadata } = visit.object;
   const owns = throughRender(() =>
     instanceOwns({
@@ -111,6 +117,7 @@ async function removeFromGit(visit: InstanceVisit, { projectUid, target }: Place
         'Gsv-Generation': String(metadata.generation),
         'Gsv-Effect': `remove-${metadata.uid}`,
       },
+      ...(force === undefined ? {} : { force }),
     }),
   );
   return commit;

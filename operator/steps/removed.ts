@@ -17,11 +17,17 @@ export const FORCE_REMOVAL = 'store.gsv.dev/force-removal';
 /** The steps that can be forced: the workload of an Instance, the Application of a Project, the AppProject of an Organization. */
 export type RemovalStep = 'workload' | 'application' | 'appproject';
 
-/** Nothing is left of what `scope.commit` removes, or somebody has taken it upon them. @throws Waiting that names what is left */
+/**
+ * Nothing is left of what `scope.commit` removes, or somebody has taken it upon them.
+ *
+ * @param recommit commits the same removal anew, once per id; answers the new commit
+ * @throws Waiting that names what is left
+ */
 export async function removed<K extends Reconciled>(
   step: RemovalStep,
   visit: Visit<K>,
   scope: DeliveryScope,
+  recommit: (force: string) => Promise<string>,
   { delivery, log }: Pick<Ports, 'delivery' | 'log'>,
 ): Promise<void> {
   if ((await delivery.remains(scope)) === undefined) return;
@@ -32,6 +38,7 @@ export async function removed<K extends Reconciled>(
     log.warn({ key: visit.key, step, reason: left.reason, left: left.message }, 'a removal is forced');
     return;
   }
+  if (left.givenUp !== undefined) await delivery.refresh({ ...scope, commit: await recommit(left.givenUp) });
   throw waiting(isReason(left.reason) ? left.reason : 'WorkloadRemains', left.message);
 }
 

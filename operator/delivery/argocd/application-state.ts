@@ -106,7 +106,8 @@ export function isOwn(entry: ApplicationResource, wanted: Omit<Wanted, 'contains
 }
 
 /** Of an operation that has tried the commit and failed, at least once. */
-function failureOf({ spec, status }: ApplicationView, wanted: Wanted): DeliveryState | undefined {
+function failureOf(application: ApplicationView, wanted: Wanted): DeliveryState | undefined {
+  const { status } = application;
   const operation = status?.operationState;
   const revision = triedRevision(status);
   if (operation === undefined || revision === undefined || !wanted.contains(revision)) return undefined;
@@ -115,9 +116,17 @@ function failureOf({ spec, status }: ApplicationView, wanted: Wanted): DeliveryS
   const between = operation.phase === 'Running' && operation.finishedAt !== undefined;
   if (!over && !between) return undefined;
   const { reason, message } = operationCause(operation, (entry) => isOwn(entry, wanted));
-  const newer = comparedRevision(status) !== revision;
-  if (!over || newer || !retriesAreUsedUp(spec, operation)) return pending(reason, message);
+  if (givenUp(application, wanted.contains) === undefined) return pending(reason, message);
   return { ...pending('RetriesExhausted', `Argo CD has given the commit up. ${message}`), exhausted: true, revision };
+}
+
+/** The commit, the wanted one or a later one, that Argo CD has tried in vain until its retries were used up, and no newer one. */
+export function givenUp({ spec, status }: ApplicationView, contains: Wanted['contains']): string | undefined {
+  const operation = status?.operationState;
+  const revision = triedRevision(status);
+  const over = operation?.phase === 'Failed' || operation?.phase === 'Error';
+  if (!over || revision === undefined || !contains(revision) || comparedRevision(status) !== revision) return undefined;
+  return retriesAreUsedUp(spec, operation) ? revision : undefined;
 }
 
 /** Argo CD never tries a commit again once this holds, whatever is done to the Application. */

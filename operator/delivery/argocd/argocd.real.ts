@@ -21,12 +21,14 @@ import {
   renderProject,
   rootApplicationName,
 } from '../../render/render.ts';
-import type { DeclaredObject, DeliveryState, DeliveryTarget } from '../delivery.ts';
+import type { DeclaredObject, DeliveryState, DeliveryTarget, Remains } from '../delivery.ts';
 import type { ArgoDelivery } from './delivery.ts';
 
 /** Far more than a busy machine needs; a change that is not applied by then never is. Milliseconds. */
 const LIMIT_MS = 120_000;
 const POLL_MS = 100;
+/** Argo CD applies in a fraction of it what it is going to apply. Milliseconds. */
+const NEVER_MS = 5_000;
 
 const { cluster, argo, externalSecrets, remote, writer, store, delivery, secrets, platform, putRole } =
   await startDelivery();
@@ -108,6 +110,16 @@ async function gone(scope: Parameters<ArgoDelivery['remains']>[0], say: (line: s
 const putToken = (name: string): Promise<unknown> =>
   secrets.write(secretPath(namespace, `${name}-uid`, 'token'), { value: 'a token' });
 
+/** Asks until what is left of a removal is as wanted. */
+async function left(scope: Parameters<ArgoDelivery['remains']>[0], wanted: (remains: Remains) => boolean) {
+  for (const end = Date.now() + LIMIT_MS; ; await delay(POLL_MS)) {
+    await delivery.refresh(scope);
+    const remains = await delivery.remains(scope);
+    if (remains !== undefined && wanted(remains)) return remains;
+    if (Date.now() > end) throw new Error(`${remains?.message}\n${argo.logTail()}`);
+  }
+}
+
 test('an Instance of a new Project: the root creates the Application, which applies it', async (t) => {
   await putRole(namespace);
   await putToken('claims');
@@ -178,6 +190,45 @@ test('a commit that was given up is not tried again when the cause is cured, a n
   const before = await until(target, ({ reason }) => reason === 'RetriesExhausted', say);
   assert.ok(before.exhausted);
   await until(await commitInstance('calm', 'second', revision), synced, say);
+});
+
+/** An admission that does not answer refuses every deletion of an ExternalSecret, as that of External Secrets itself does. */
+const AWAY = {
+  apiVersion: 'admissionregistration.k8s.io/v1',
+  kind: 'ValidatingWebhookConfiguration',
+  metadata: { name: 'away' },
+  webhooks: [
+    {
+      ...{ name: 'away.gsv.dev', admissionReviewVersions: ['v1'], sideEffects: 'None', failurePolicy: 'Fail' },
+      clientConfig: { url: 'https://127.0.0.1:1/' },
+      rules: [
+        {
+          ...{ apiGroups: ['external-secrets.io'], apiVersions: ['v1'] },
+          ...{ operations: ['DELETE'], resources: ['externalsecrets'] },
+        },
+      ],
+    },
+  ],
+};
+
+test('a removal that was given up is not tried again when nothing refuses it any more, a new commit of it is', async (t) => {
+  const say = (line: string) => t.diagnostic(line);
+  await putToken('kept');
+  await until(await commitInstance('calm', 'kept'), synced, say);
+  await kubectlApply(cluster.kubeconfig, [JSON.stringify(AWAY)]);
+  const { input } = rendered('calm', 'kept');
+  const removal = { owns: instanceOwns(input), subject: 'remove kept', trailers: {} };
+  const { commit } = await writer.remove(removal);
+  const scope = { organization: 'acme', project: 'default', workloadNamespace: namespace };
+  const target = { ...scope, instance: 'kept', instanceUid: 'kept-uid', commit };
+  const { message, givenUp = '' } = await left(target, (remains) => remains.givenUp !== undefined);
+  say(message);
+  assert.match(message, /ExternalSecret i-kept: .*failed calling webhook "away\.gsv\.dev"/);
+  await kubectl(cluster.kubeconfig, 'delete', 'validatingwebhookconfiguration', 'away');
+  await delay(NEVER_MS);
+  assert.is((await delivery.remains(target))?.givenUp, givenUp);
+  const { commit: again } = await writer.remove({ ...removal, force: givenUp });
+  await gone({ ...target, commit: again }, say);
 });
 
 test('a correction is taken between two attempts at what it corrects', async (t) => {

@@ -10,7 +10,7 @@ import type {
   Remains,
   WorkloadState,
 } from '../delivery.ts';
-import { applicationState, comparedRevision, revisionsOf } from './application-state.ts';
+import { applicationState, comparedRevision, givenUp, revisionsOf } from './application-state.ts';
 import { errorCondition } from './cause.ts';
 import { DeliveryEvents } from './events.ts';
 import { Exhaustion } from './exhaustion.ts';
@@ -121,14 +121,27 @@ export class ArgoDelivery implements Delivery {
       const root = await this.#root(scope);
       const namespace =
         workloadNamespace === '' ? undefined : await this.#store.get('Namespace', { name: workloadNamespace });
-      return platformRemains({ scope, root: await this.#view(root, scope.commit), application, namespace });
+      const view = await this.#view(root, scope.commit);
+      return this.#withGivenUp(platformRemains({ scope, root: view, application, namespace }), view);
     }
     if (workloadNamespace === '') return undefined;
     const live = [
       ...(await this.#own('Deployment', workloadNamespace, instanceUid)),
       ...(await this.#own('ExternalSecret', workloadNamespace, instanceUid)),
     ];
-    return workloadRemains({ instance, workloadNamespace, live, view: await this.#view(application, scope.commit) });
+    const view = await this.#view(application, scope.commit);
+    return this.#withGivenUp(workloadRemains({ instance, workloadNamespace, live, view }), view);
+  }
+
+  /** A removal that was refused until the retries were used up is not tried again, as any other commit. */
+  #withGivenUp(left: Remains | undefined, view: ApplicationOfCommit | undefined): Remains | undefined {
+    if (left === undefined || view === undefined) return left;
+    const { metadata, status } = view.application;
+    if (status?.operationState?.phase === 'Succeeded') this.#exhaustion.over(metadata.name);
+    const revision = givenUp(view.application, view.contains);
+    return revision !== undefined && this.#exhaustion.isDue(metadata.name, revision)
+      ? { ...left, givenUp: revision }
+      : left;
   }
 
   onChange(listener: (event: DeliveryEvent) => void): () => void {

@@ -85,7 +85,9 @@ function unprunedOf(
       return { reason: 'WorkloadRemains', message: 'Argo CD is still applying an earlier commit.' };
     return undefined;
   }
-  const failed = operation?.phase === 'Failed' || operation?.phase === 'Error';
+  // Between two attempts the operation is Running, and has an end.
+  const between = operation?.phase === 'Running' && operation.finishedAt !== undefined;
+  const failed = operation?.phase === 'Failed' || operation?.phase === 'Error' || between;
   const cause = error ?? (failed ? operationCause(operation, own) : undefined);
   return cause ?? { reason: 'WorkloadRemains', message: `${entry.kind} ${entry.name} is still there.` };
 }
