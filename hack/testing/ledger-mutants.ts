@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql, TransactionSql } from 'postgres';
+import { HOT_MUTANTS } from './mutants-hot.ts';
 import { RARE_MUTANTS } from './mutants-rare.ts';
 import { SOURCE_MUTANTS } from './mutants-source.ts';
 
@@ -25,7 +26,7 @@ export interface Mutant {
   suites: readonly string[];
 }
 
-export const MUTANTS: readonly Mutant[] = [...RARE_MUTANTS, ...SOURCE_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [...RARE_MUTANTS, ...HOT_MUTANTS, ...SOURCE_MUTANTS];
 
 /** @throws Error when there is no such fault */
 export function mutantOf(name: string): Mutant {
