@@ -25,7 +25,7 @@ export interface BenchBook {
 
 /**
  * Makes a database of that name with that many wallets. `entries` more of them are written before, with the
- * receipts and keys that as many debits leave behind. Whole rows at a time: a million takes a quarter of a minute.
+ * receipts and keys that as many debits leave behind.
  */
 export async function makeBook(
   admin: Sql,
