@@ -93,11 +93,22 @@ function search(known: Known, told: readonly Told[], seen: (after: Known) => boo
     const [answer, ...others] = answers;
     if (!op || !answer) continue;
     const next = { book: structuredClone(known.book), ids: new Map(known.ids) };
-    if (!agree(apply(next.book, op), answer, next.ids)) continue;
+    if (!agree(apply(next.book, op), answer, next.ids) || !inOrderOfIds(next)) continue;
     const found = search(next, told.with(index, { ops: later, answers: others }), seen);
     if (found) return found;
   }
   return undefined;
+}
+
+/** Ids are given under the lock of a wallet. What was made at once looks alike, but its order decides what ends first. */
+function inOrderOfIds({ book, ids }: Known): boolean {
+  return book.wallets.every(({ grants, holds }) =>
+    [grants, holds].every((made) => {
+      const [before, last] = made.slice(-2).map(({ id }) => Number(ids.get(id)?.split('_')[1]));
+      // One that no reply has named yet is no number.
+      return before === undefined || last === undefined || !(before > last);
+    }),
+  );
 }
 
 /** Sentences may differ. */
