@@ -1,5 +1,6 @@
 import { DatabaseUnavailable } from './database.ts';
 import { type Aside, SideLanes } from './side-lanes.ts';
+import { WalletHalves } from './wallet-halves.ts';
 
 /** `[dimension, units, amount]`, or a line that has more than these. */
 export type BatchLine = readonly [string, number, number] | object;
@@ -65,6 +66,9 @@ export interface BatchReport {
   error?: unknown;
 }
 
+/** Fewer are one batch: a commit of its own for each half would cost more than working at once gains. */
+const SPLIT_FROM = 64;
+
 /** Told after each batch. */
 export type BatchObserver = (report: BatchReport) => void;
 
@@ -88,6 +92,8 @@ export class BatchQueue {
   });
   /** Keys and holds of the batches under way. */
   readonly #busy = new Set<string>();
+  readonly #halves = new WalletHalves();
+  readonly #underWay = new Set<number>();
   #waiting: Waiting[] = [];
   #running = 0;
   #woken = false;
@@ -113,9 +119,9 @@ export class BatchQueue {
     queueMicrotask(() => {
       this.#woken = false;
       while (this.#running < MAX_BATCHES) {
-        const items = this.#take();
+        const { items, half } = this.#take();
         if (items.length === 0) return;
-        void this.#flush(items);
+        void this.#flush(items, half);
       }
     });
   }
@@ -124,22 +130,39 @@ export class BatchQueue {
    * The oldest items that may go together: of one epoch, and no two of one key or of one hold, because the second
    * must see what the first has done; so it waits for a batch that is under way as well.
    */
-  #take(): Waiting[] {
+  #take(): { items: Waiting[]; half: number | undefined } {
+    const half = this.#freeHalf();
     const taken: Waiting[] = [];
     const left: Waiting[] = [];
     for (const item of this.#waiting) {
       const names = namesOf(item.row);
-      const mayJoin = taken.length < MAX_ITEMS && item.epoch === (taken[0] ?? item).epoch;
+      const mayJoin =
+        taken.length < MAX_ITEMS &&
+        item.epoch === (taken[0] ?? item).epoch &&
+        (half === undefined || this.#halves.of(item.row) === half);
       const fits = mayJoin && !names.some((name) => this.#busy.has(name));
       if (fits) for (const name of names) this.#busy.add(name);
       (fits ? taken : left).push(item);
     }
     this.#waiting = left;
-    return taken;
+    return { items: taken, half };
   }
 
-  async #flush(items: Waiting[]): Promise<void> {
+  /** The half of the wallets that the next batch is about; undefined = any. */
+  #freeHalf(): number | undefined {
+    if (this.#waiting.length < SPLIT_FROM) return undefined;
+    const waiting = [0, 0];
+    for (const { row } of this.#waiting) {
+      const half = this.#halves.of(row);
+      waiting[half] = (waiting[half] ?? 0) + 1;
+    }
+    const free = [0, 1].filter((half) => !this.#underWay.has(half) && (waiting[half] ?? 0) > 0);
+    return free.sort((a, b) => (waiting[b] ?? 0) - (waiting[a] ?? 0))[0];
+  }
+
+  async #flush(items: Waiting[], half: number | undefined): Promise<void> {
     this.#running += 1;
+    if (half !== undefined) this.#underWay.add(half);
     let rest = this.#lanes.inUse ? await this.#withoutLocked(items) : items;
     let { outcomes, failure } = await this.#attempt(rest);
     if (isWalletBusy(failure)) {
@@ -150,11 +173,16 @@ export class BatchQueue {
       }
     }
     this.#running -= 1;
+    if (half !== undefined) this.#underWay.delete(half);
     for (const { row } of items) for (const name of namesOf(row)) this.#busy.delete(name);
     rest.forEach((item, position) => {
       // Anything else was an item's fault or a lost race: nothing was written, so each may try alone.
       if (failure instanceof DatabaseUnavailable) item.reject(failure);
-      else item.resolve(outcomes.get(position) ?? item.alone());
+      else {
+        const outcome = outcomes.get(position);
+        if (outcome !== undefined) this.#halves.learn(item.row, outcome);
+        item.resolve(outcome ?? item.alone());
+      }
     });
     this.#wake();
   }
