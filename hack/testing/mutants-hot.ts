@@ -33,8 +33,8 @@ export const HOT_MUTANTS: readonly Mutant[] = [
   {
     fault: 'an item alone announces no threshold',
     in: { sql: 'run_one' },
-    from: '(v_left <= 0 or exists (select from unnest(w.thresholds) t where v_left + v_used >= t and v_left < t))',
-    to: 'false',
+    from: "if v_used > 0 and w.thresholds <> '{}' then",
+    to: 'if false then',
     suites: ['ledger/events', 'ledger/model'],
   },
   {
