@@ -14,8 +14,10 @@ export interface Request {
   resource: string;
   name: string;
   namespace: string;
-  /** HTTP status. */
+  /** HTTP status. 403 alone may also be an admission that refuses, as in a namespace that is going. */
   code: number;
+  /** The account lacks the right. @see https://kubernetes.io/docs/reference/labels-annotations-taints/audit-annotations/ */
+  forbidden: boolean;
   /** The object after a write of ours; absent for reads and for kinds of others. */
   object?: { kind: string; metadata: ObjectMeta; spec?: unknown; status?: unknown };
 }
@@ -26,6 +28,7 @@ interface AuditEvent {
   objectRef?: { resource?: string; subresource?: string; apiGroup?: string; namespace?: string; name?: string };
   responseStatus?: { code?: number };
   responseObject?: Request['object'];
+  annotations?: Record<string, string>;
 }
 
 /**
@@ -87,7 +90,7 @@ export class AuditLog {
 }
 
 function requestOf(line: string): Request | undefined {
-  const { verb, user, objectRef, responseStatus, responseObject } = JSON.parse(line) as AuditEvent;
+  const { verb, user, objectRef, responseStatus, responseObject, annotations } = JSON.parse(line) as AuditEvent;
   if (objectRef?.resource === undefined) return undefined;
   const { resource, subresource, apiGroup = '', namespace = '', name = '' } = objectRef;
   return {
@@ -98,6 +101,7 @@ function requestOf(line: string): Request | undefined {
     name,
     namespace,
     code: responseStatus?.code ?? 0,
+    forbidden: annotations?.['authorization.k8s.io/decision'] === 'forbid',
     ...(responseObject?.metadata === undefined ? {} : { object: responseObject }),
   };
 }

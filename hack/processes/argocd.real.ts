@@ -157,13 +157,14 @@ test('kubectl removes Instances, Wallet and Project in their order, and the clus
 
 test('nobody was refused anything and no program has ended', () => {
   const refusals = installation.logs().match(/[^"]*is forbidden: [^"\\]*\\?"[^"]*/g) ?? [];
-  assert.equal([...new Set(refusals)], []);
+  // Nothing may be made in a namespace that is going, whoever asks: an Event of the last moment, for one.
+  assert.equal([...new Set(refusals.filter((text) => !text.includes('because it is being terminated')))], []);
   assert.equal(argo.ended(), []);
   assert.not.ok(externalSecrets.ended());
   const own = audit.requests().filter(({ user }) => user === EXTERNAL_SECRETS_USER);
   assert.ok(own.length > 0);
   assert.equal(
-    own.filter(({ code }) => code === 403),
+    own.filter(({ forbidden }) => forbidden),
     [],
   );
 });

@@ -23,7 +23,8 @@ const BINDING = {
 };
 
 function request(account: string, verb: string, group: string, resource: string, code = 200): Request {
-  return { user: `system:serviceaccount:gsv-system:${account}`, verb, group, resource, name: '', namespace: '', code };
+  const user = `system:serviceaccount:gsv-system:${account}`;
+  return { user, verb, group, resource, name: '', namespace: '', code, forbidden: code === 403 };
 }
 
 test('a verb that nobody has used is named; a wildcard is used by any kind, a shared role by any account', () => {

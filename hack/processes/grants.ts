@@ -66,7 +66,7 @@ export function unusedGrants(grants: readonly Grant[], requests: readonly Reques
 
 /** Requests of our accounts that were refused for want of a right. */
 export function refused(requests: readonly Request[]): string[] {
-  const forbidden = requests.filter(({ user, code }) => code === 403 && user.startsWith(ACCOUNT));
+  const forbidden = requests.filter(({ user, forbidden: no }) => no && user.startsWith(ACCOUNT));
   return [
     ...new Set(
       forbidden.map(({ user, verb, group, resource }) => `${user.slice(ACCOUNT.length)}: ${verb} ${resource}.${group}`),

@@ -275,6 +275,16 @@ test('nobody was refused, and nothing is granted that nobody used', (t) => {
   assert.equal(unusedGrants(grants, everything), Object.keys(RARE).sort());
 });
 
+test('the control: who lacks a right stands in the audit log as refused', async () => {
+  audit.mark();
+  const operator = 'system:serviceaccount:gsv-system:gsv-operator';
+  const denied = await kubectl('get', 'nodes', '--as', operator).catch((error: Error) => error.message);
+  assert.match(denied, 'is forbidden');
+  assert.ok(
+    audit.requests().some(({ resource, forbidden, code }) => resource === 'nodes' && forbidden && code === 403),
+  );
+});
+
 /** Commits with something in them, and those that only mark an epoch. */
 async function commitsOf(repository: string): Promise<{ content: number; markers: number }> {
   const { stdout } = await promisify(execFile)('git', ['-C', repository, 'log', '--format=%T', 'main']);
