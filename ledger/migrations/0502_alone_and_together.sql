@@ -25,105 +25,6 @@ begin
   return v_count;
 end $$;
 
--- As in 0500, where the index of what is due was as good as that of the wallet.
-create or replace function book_due(p_wallet bigint, p_now timestamptz) returns boolean language plpgsql as $$
-declare
-  h holds;
-  v_any boolean := false;
-  v_moves move[];
-begin
-  for h in select * from holds where wallet_id = p_wallet and state = 'open' and expires_at <= p_now order by expires_at, id loop
-    v_any := true;
-    perform post(p_wallet, 'hold_expiry', p_now, release_moves(h.id, p_now), h.id);
-    update holds set state = 'expired', released = amount, reserved = null, ended_at = p_now where id = h.id;
-    perform emit(p_wallet, 'hold.expired', p_now, jsonb_strip_nulls(jsonb_build_object('hold', 'hold_' || h.id,
-      'amount', h.amount, 'instanceUid', h.instance_uid, 'runId', h.run_id)));
-  end loop;
-  select array_agg(row('available', 'breakage', id, remaining - held)::move) into v_moves
-    from grants where wallet_id = p_wallet and live and remaining > held and expires_at + interval '0' <= p_now;
-  if v_moves is not null then
-    v_any := true;
-    perform post(p_wallet, 'grant_expiry', p_now, v_moves);
-  end if;
-  return v_any;
-end $$;
-
--- As in 0500, but an account is looked up and not looked for: the wallet names its own.
-create or replace function book(p_wallet bigint, p_operation text, p_now timestamptz, p_moves move[], p_hold bigint, p_receipt bigint,
-  p_reason text, p_key uuid default null, p_payload uuid default null, p_answered bigint default null,
-  p_partial boolean default null, p_lines json default null, p_context jsonb default null) returns journal language plpgsql as $$
-declare
-  j journal;
-  v_moves move[];
-  v_missing boolean;
-  v_available bigint;
-begin
-  select array_agg(m::move) into v_moves from unnest(p_moves) m where m.amount <> 0;
-  if v_moves is null and p_key is null then return null; end if;
-  if exists (select from unnest(v_moves) m where m.amount < 0 or m.from_kind = m.to_kind
-    or (m.grant_id is null and (m.from_kind in ('available', 'held') or m.to_kind in ('available', 'held')))) then
-    raise exception 'impossible move in %: %', p_operation, v_moves;
-  end if;
-  if v_moves is null then
-    select available into v_available from wallets where id = p_wallet;
-  else
-    with legs as (
-      select from_kind as kind, grant_id, -amount as amount from unnest(v_moves)
-      union all select to_kind, grant_id, amount from unnest(v_moves)
-    ), sums as (
-      select kind, grant_id, sum(amount)::bigint as amount from legs group by kind, grant_id having sum(amount) <> 0
-    ), named as (
-      select case s.kind when 'available' then w.available_account when 'held' then w.held_account when 'debt' then w.debt_account
-          else (select id from accounts where wallet_id is null and kind = s.kind) end as account, s.grant_id, s.amount
-        from sums s, wallets w where w.id = p_wallet
-    ), wallet as (
-      update wallets w set available = w.available + d.available, held = w.held + d.held, debt = w.debt - d.debt
-        from (select coalesce(sum(amount) filter (where kind = 'available'), 0) as available,
-                     coalesce(sum(amount) filter (where kind = 'held'), 0) as held,
-                     coalesce(sum(amount) filter (where kind = 'debt'), 0) as debt from sums) d
-        where w.id = p_wallet returning w.available
-    ), granted as (
-      update grants g set amount = g.amount + d.issued, remaining = g.remaining + d.remaining, held = g.held + d.held,
-          spent = g.spent + d.spent, expired = g.expired + d.expired, revoked = g.revoked + d.revoked,
-          clawed_back = g.clawed_back + d.clawed_back
-        from (select grant_id,
-            coalesce(sum(amount) filter (where from_kind = 'issued'), 0) as issued,
-            coalesce(sum(amount) filter (where to_kind in ('available', 'held')), 0)
-              - coalesce(sum(amount) filter (where from_kind in ('available', 'held')), 0) as remaining,
-            coalesce(sum(amount) filter (where to_kind = 'held'), 0)
-              - coalesce(sum(amount) filter (where from_kind = 'held'), 0) as held,
-            coalesce(sum(amount) filter (where to_kind in ('usage', 'debt')), 0) as spent,
-            coalesce(sum(amount) filter (where to_kind = 'breakage'), 0)
-              - coalesce(sum(amount) filter (where from_kind = 'breakage'), 0) as expired,
-            coalesce(sum(amount) filter (where to_kind = 'revoked'), 0) as revoked,
-            coalesce(sum(amount) filter (where to_kind = 'clawed_back'), 0) as clawed_back
-          from unnest(v_moves) where grant_id is not null group by grant_id) d
-        where g.id = d.grant_id
-    )
-    select coalesce(array_agg(p.part order by n.account, n.grant_id, p.place), '{}'), bool_or(n.account is null),
-        (select available from wallet)
-      into j.entries, v_missing, v_available
-      from named n, lateral (values (1, n.account), (2, coalesce(n.grant_id, 0)), (3, n.amount)) p (place, part);
-    if v_missing then raise exception '% names an account that does not exist', p_operation; end if;
-  end if;
-  -- Ids are given under the lock of the chain: the entries of a row follow each other.
-  perform pg_advisory_xact_lock(hashtext('gsv_ledger.chain'));
-  if j.entries is not null then
-    j.first_entry := nextval('entry_ids');
-    perform setval('entry_ids', j.first_entry + greatest(cardinality(j.entries) / 3, 1) - 1);
-  end if;
-  insert into journal (wallet_id, at, first_entry, receipt_id, hold_id, answered, key, payload, partial, operation, entries,
-      lines, context, reason)
-    values (p_wallet, p_now, j.first_entry, p_receipt, p_hold,
-      coalesce(p_answered, case when p_key is not null and p_operation in ('debit', 'capture') then v_available end), p_key,
-      p_payload, p_partial, p_operation, j.entries, p_lines, nullif(p_context, '{}'), p_reason)
-    on conflict (key) where key is not null do nothing
-    returning * into j;
-  -- Only two wallets of one owner can race here; the loser starts anew and replays.
-  if j.id is null then raise exception 'key taken meanwhile' using errcode = 'serialization_failure'; end if;
-  return j;
-end $$;
-
 drop function run_batch;
 
 -- One item that came alone, which is what a caller waits for when nobody else is there: a few statements with one row
@@ -153,8 +54,10 @@ begin
   -- What crosses a threshold is announced; run_many does that.
   v_used := case when i.operation in ('debit', 'capture') then i.amount else 0 end;
   v_left := w.available + w.held - v_used;
-  if v_used > 0 and (v_left <= 0 or exists (select from unnest(w.thresholds) t where v_left + v_used >= t and v_left < t)) then
-    return null;
+  if v_used > 0 and v_left <= 0 then return null; end if;
+  if v_used > 0 and w.thresholds <> '{}' then
+    perform from unnest(w.thresholds) t where v_left + v_used >= t and v_left < t;
+    if found then return null; end if;
   end if;
   v_key := key_digest(w.owner_uid, i.operation, i.key);
   -- Sees what those committed who had the lock before.
@@ -240,7 +143,18 @@ begin
   end case;
 end $$;
 
--- As run_batch was (0501), but each look-up stands by itself.
+-- As whole_lines writes them; one line is the rule.
+create function told_lines(p_lines jsonb) returns text language sql immutable as $$
+  select case when jsonb_array_length(p_lines) = 1 and jsonb_typeof(p_lines -> 0) = 'array'
+    then '[{"units": ' || (p_lines #>> '{0,1}') || ', "amount": ' || (p_lines #>> '{0,2}') || ', "dimension": '
+      || (p_lines #> '{0,0}')::text || '}]'
+    else whole_lines(p_lines::text::json)::text end
+$$;
+
+-- Empty in a book that is younger than the journal: then nobody need look key by key.
+create index idempotency_before_journal on idempotency (operation) where operation in ('debit', 'hold', 'capture', 'void');
+
+-- Group commit (0200) over the journal: one row for each item, one statement for each table, and each look-up by itself.
 create function run_many(p_items json, p_now timestamptz)
 returns table (item integer, status integer, body json, replayed boolean)
 language plpgsql as $$
@@ -251,6 +165,7 @@ declare
   -- By position of the item.
   v_item_wallet bigint[];
   v_limited boolean;
+  v_old boolean := exists (select from idempotency where operation in ('debit', 'hold', 'capture', 'void'));
   -- Locked wallets, in order of their id.
   w_id bigint[]; w_name text[]; w_owner text[]; w_open boolean[]; w_capped boolean[]; w_thresholds text[]; w_debt bigint[];
   w_available bigint[]; w_held bigint[]; w_available_account bigint[]; w_held_account bigint[]; w_due boolean[];
@@ -289,6 +204,8 @@ declare
   v_first bigint;
   v_entry bigint;
   v_none text;
+  v_ttl integer;
+  v_expires text;
 begin
   -- Which wallet an item is about, and whether anything in the batch needs the rarer tables.
   select array_agg(row(a.item, a.operation, a.wallet, a.hold, a.amount, a.offering, a.project, a.instance_uid, a.max_concurrent,
@@ -348,7 +265,7 @@ begin
       cross join lateral (select key_digest(w_owner[width_bucket(a.wallet_id, w_id)], a.operation, a.key) as digest,
         payload_digest(a.hash) as payload offset 0) k
       -- Each look-up by itself, or a plan of an empty table reads all of it for every item.
-      left join lateral (select * from idempotency where owner_uid = w_owner[width_bucket(a.wallet_id, w_id)]
+      left join lateral (select * from idempotency where v_old and owner_uid = w_owner[width_bucket(a.wallet_id, w_id)]
         and operation = a.operation and key = a.key offset 0) m on true
       left join lateral (select * from holds where id = a.hold offset 0) d on true
       order by a.position
@@ -432,6 +349,10 @@ begin
         w_held[w] := w_held[w] + i.amount;
         j.hold_id := nextval('holds_id_seq');
         j.answered := i.ttl_seconds;
+        if v_ttl is distinct from i.ttl_seconds then
+          v_ttl := i.ttl_seconds;
+          v_expires := iso(p_now + make_interval(secs => v_ttl));
+        end if;
         h := h + 1;
         h_item[h] := i.position; h_id[h] := j.hold_id; h_reserved[h] := v_reserved::text;
         if v_limited and i.instance_uid is not null then
@@ -440,7 +361,7 @@ begin
           c_added[c] := coalesce(c_added[c], 0) + 1;
         end if;
         o_body[o] := '{"hold": "hold_' || j.hold_id || '", "state": "open", "amount": ' || i.amount || ', "wallet": '
-          || to_json(w_name[w]) || ', "expiresAt": "' || iso(p_now + make_interval(secs => i.ttl_seconds)) || '"}';
+          || to_json(w_name[w]) || ', "expiresAt": "' || v_expires || '"}';
       else
         j.receipt_id := nextval('receipt_ids');
         j.answered := w_available[w];
@@ -528,7 +449,7 @@ begin
           n_data[n] := jsonb_strip_nulls(jsonb_build_object('instanceUid', i.hold_instance, 'instance', i.hold_name,
             'receipt', 'receipt_' || j.receipt_id, 'hold', 'hold_' || i.hold, 'runId', i.run_id, 'amount', v_used));
         end if;
-        o_body[o] := '{"hold": "hold_' || i.hold || '", "lines": ' || whole_lines(j.lines) || ', "state": "captured", "amount": '
+        o_body[o] := '{"hold": "hold_' || i.hold || '", "lines": ' || told_lines(i.lines) || ', "state": "captured", "amount": '
           || v_used || ', "overrun": {"debt": 0, "writtenOff": 0, "fromAvailable": 0}, "receipt": "receipt_' || j.receipt_id
           || '", "released": ' || i.hold_amount - v_used || ', "available": ' || j.answered || '}';
       end if;

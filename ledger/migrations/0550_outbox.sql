@@ -54,7 +54,7 @@ begin
   if pg_current_xact_id_if_assigned() is not null then
     raise exception 'outbox_claim must be the first that its transaction does';
   end if;
-  select coalesce(max(id), 0) into v_last from receipts;
+  select coalesce(max(receipt_id), 0) into v_last from journal;
   if exists (select from outbox where holder <> p_holder and lease_until > p_now) then return; end if;
   return query update outbox o set holder = p_holder, lease_until = p_now + make_interval(secs => p_lease_seconds),
       safe = case when k.reached then o.mark else o.safe end,
