@@ -327,6 +327,7 @@ export const REASONS = {
     'The delivery has given the commit up; the same manifests are committed anew, each time after a longer pause.',
     'Cure the cause that the message names.',
   ),
+  SyncStalled: waiting(['Instance'], 'Argo CD waits for an object that is gone; it is ended.', 'See who deletes it.'),
   WorkloadMissing: waiting(['Instance'], 'An object that was applied is not there.', 'See who deletes it.'),
   SecretSyncPending: waiting(
     ['Instance'],

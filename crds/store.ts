@@ -106,11 +106,17 @@ export interface ResourceStore {
     options: { resourceVersion: string },
   ): Promise<KindMap[K] | undefined>;
   /**
-   * Sets these annotations and touches nothing else: the one write to a kind of others. Equal ones
+   * Sets these annotations and touches nothing else: a write to a kind of others. Equal ones
    * change nothing.
    * @throws StoreError NotFound, Invalid
    */
   annotate(kind: 'Application', key: Key, annotations: Record<string, string>): Promise<void>;
+  /**
+   * Asks Argo CD to end the running operation of an Application, as its own `terminate-op` does. Of another version
+   * than the one that was read nothing is changed: its operation may be over.
+   * @throws StoreError NotFound, Conflict
+   */
+  terminateOperation(kind: 'Application', key: Key, options: { resourceVersion: string }): Promise<void>;
   /** Marks for deletion, or removes at once when no finalizer holds it. Absent objects are no error, and neither is another object that has taken the name: with `uid` only the one that is meant goes. */
   delete(kind: Kind, key: Key, options?: { uid?: string }): Promise<void>;
   /** Ends watches and flushes. */

@@ -76,6 +76,20 @@ export function foreign(store: GetStore): void {
     await refused('NotFound', () => store().annotate('Application', nobody, { a: 'b' }));
   });
 
+  test('an operation is ended of the version that was read, and everything else is left', async () => {
+    const metadata = { namespace: await makeNamespace(store()), name: 'app' };
+    const spec = { source: { repoURL: 'https://git.example.com/r', path: 'tenants/82' } };
+    const read = await store().apply('Application', { metadata, spec }, { fieldManager: 'somebody-else' });
+    await store().terminateOperation('Application', metadata, read.metadata);
+    const ended = defined(await store().get('Application', metadata));
+    assert.is(ended.status?.operationState?.phase, 'Terminating');
+    assert.equal(ended.spec, spec);
+    await refused('Conflict', () => store().terminateOperation('Application', metadata, read.metadata));
+    assert.equal(await store().get('Application', metadata), ended);
+    const nobody: Key = { namespace: metadata.namespace, name: 'nobody' };
+    await refused('NotFound', () => store().terminateOperation('Application', nobody, ended.metadata));
+  });
+
   test('a cache of a selection holds what fits, and lets go of what no longer does', async () => {
     const [namespace, other] = [await makeNamespace(store()), await makeNamespace(store())];
     const labels = { 'app.kubernetes.io/managed-by': unique('manager') };

@@ -189,12 +189,19 @@ export class EmbeddedStore implements ResourceStore {
     this.#put(kind, { ...object, metadata } as Any, managers);
   }
 
+  async terminateOperation(kind: 'Application', key: Key, options: { resourceVersion: string }): Promise<void> {
+    this.#assertOpen();
+    const { object, managers } = this.#existing(kind, key, options.resourceVersion);
+    const status = (object as KindMap['Application']).status ?? {};
+    const ended = { ...status, operationState: { ...status.operationState, phase: 'Terminating' as const } };
+    this.#put(kind, { ...object, status: ended } as Any, managers);
+  }
+
   async delete(kind: Kind, key: Key, options: { uid?: string } = {}): Promise<void> {
     this.#assertOpen();
     const stored = this.#of(kind).get(keyText(key));
-    if (stored === undefined) return;
-    // Another object has taken the name: the one that is meant is gone already.
-    if (options.uid !== undefined && options.uid !== stored.object.metadata.uid) return;
+    // Where another object has taken the name, the one that is meant is gone already.
+    if (stored === undefined || (options.uid ?? stored.object.metadata.uid) !== stored.object.metadata.uid) return;
     this.#markDeleted(kind, stored);
   }
 

@@ -199,28 +199,21 @@ export class KubernetesStore implements ResourceStore {
     finalizers: string[],
     { resourceVersion }: { resourceVersion: string },
   ): Promise<KindMap[K] | undefined> {
-    this.#assertOpen();
-    if (!nameable(key)) throw this.#nobody(kind, key);
     const list = [...new Set(finalizers)];
-    const patched = (await this.#call(`${kind} ${keyText(key)}`, 'PATCH', item(kind, key), {
-      query: { fieldManager: CREATOR },
-      contentType: MERGE,
-      body: { metadata: { resourceVersion, finalizers: list } },
-      repeat: 'refused',
-    })) as ServerObject;
+    const patched = await this.#merge(kind, key, { metadata: { resourceVersion, finalizers: list } }, 'refused');
     const gone = patched.metadata.deletionTimestamp !== undefined && list.length === 0;
     return gone ? undefined : fromServer(kind, patched);
   }
 
   async annotate(kind: 'Application', key: Key, annotations: Record<string, string>): Promise<void> {
-    this.#assertOpen();
-    if (!nameable(key)) throw this.#nobody(kind, key);
-    await this.#call(`${kind} ${keyText(key)}`, 'PATCH', item(kind, key), {
-      query: { fieldManager: CREATOR },
-      contentType: MERGE,
-      body: { metadata: { annotations } },
-      repeat: 'always',
-    });
+    await this.#merge(kind, key, { metadata: { annotations } }, 'always');
+  }
+
+  async terminateOperation(kind: 'Application', key: Key, options: { resourceVersion: string }): Promise<void> {
+    const { resourceVersion } = options;
+    // An Application has no subresource for its status.
+    const body = { metadata: { resourceVersion }, status: { operationState: { phase: 'Terminating' } } };
+    await this.#merge(kind, key, body, 'refused');
   }
 
   async delete(kind: Kind, key: Key, options: { uid?: string } = {}): Promise<void> {
@@ -337,6 +330,14 @@ export class KubernetesStore implements ResourceStore {
       if (gone && resourceVersion !== undefined) throw this.#conflict(kind, key);
       throw error;
     }
+  }
+
+  /** A merge patch of what is given. */
+  async #merge(kind: Kind, key: Key, body: object, repeat: NonNullable<Call['repeat']>): Promise<ServerObject> {
+    this.#assertOpen();
+    if (!nameable(key)) throw this.#nobody(kind, key);
+    const call: Call = { query: { fieldManager: CREATOR }, contentType: MERGE, body, repeat };
+    return (await this.#call(`${kind} ${keyText(key)}`, 'PATCH', item(kind, key), call)) as ServerObject;
   }
 
   async #call(what: string, method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, call: Call): Promise<unknown> {

@@ -20,7 +20,10 @@ import { startArgoCd } from './argocd.ts';
 const HEALTH = join(import.meta.dirname, '../../kustomize/components/argocd-health/argocd-cm.yaml');
 
 /** ArgoDelivery over a real Argo CD, with a real External Secrets and Vault, and a Git remote. Ends with the suite. */
-export async function startDelivery(options: Pick<ClusterOptions, 'workloads'> = {}) {
+export async function startDelivery({
+  now = () => Date.now(),
+  ...options
+}: Pick<ClusterOptions, 'workloads'> & { now?: () => number } = {}) {
   const log = (line: string): void => void process.stderr.write(`# ${line}\n`);
   const cluster = await testCluster(options);
   const vault = await testVault({ cluster });
@@ -40,7 +43,7 @@ export async function startDelivery(options: Pick<ClusterOptions, 'workloads'> =
     log: createLogger({ part: 'test', level: 'silent' }),
   });
   after(() => store.close());
-  const delivery = new ArgoDelivery({ store, history: writer, namespace: argo.namespace, now: () => Date.now() });
+  const delivery = new ArgoDelivery({ store, history: writer, namespace: argo.namespace, now });
   const secrets = new VaultSecrets({ ...administrator, auth: { kind: 'token', token: Secret.of(vault.rootToken) } });
   after(() => secrets.close());
   const defaults = defaultPlatform(`file://${remote.path}`, 'main');

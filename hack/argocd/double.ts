@@ -24,8 +24,15 @@ interface Manifest {
   spec?: Record<string, unknown>;
 }
 /** An object in the cluster, and the Application that applies it. */
-type Live = Manifest & { metadata: Application['metadata']; status?: unknown; owner: string };
+type Live = Manifest & {
+  metadata: Application['metadata'];
+  status?: unknown;
+  operation?: Application['operation'] | undefined;
+  owner: string;
+};
 type Status = NonNullable<Application['status']>;
+/** What became of one object. */
+type Result = ReturnType<typeof entryOf> & { message: string; hookPhase?: string };
 
 /**
  * Argo CD and External Secrets as far as the operator meets them, on a manual clock: refresh and poll, compare,
@@ -37,6 +44,8 @@ export class ArgoCdDouble {
   readonly refused = new Map<string, string>();
   /** Names of ExternalSecrets that cannot be read. */
   readonly unreadable = new Set<string>();
+  /** `Kind/name` of what somebody removes as soon as it is applied, before the sync has gone on. */
+  readonly removed = new Set<string>();
   /** Names of Applications whose finalizer never ends. */
   readonly stuck = new Set<string>();
   /** Hints received, for the proof that there is no storm. */
@@ -101,6 +110,16 @@ export class ArgoCdDouble {
         object.metadata.annotations = { ...object.metadata.annotations, ...annotations };
         this.#changed(object);
         this.#clock.after(COMPARE_MS, () => this.#compare(object));
+      },
+      terminateOperation: async (kind: string, key: Key) => {
+        const object = this.#objects.get(idOf(kind, key));
+        const operation = object && statusOf(object).operationState;
+        if (object === undefined || operation?.phase !== 'Running') return;
+        const finishedAt = new Date(this.#clock.now()).toISOString();
+        Object.assign(operation, { phase: 'Failed', message: 'Operation terminated', finishedAt });
+        object.operation = undefined;
+        this.#clock.after(APPLY_MS, () => this.#compare(object));
+        this.#changed(object);
       },
       watch: (kind: string, options?: ListOptions) =>
         ({
@@ -196,7 +215,9 @@ export class ArgoCdDouble {
       return;
     }
     const retry = (application.spec as Application['spec'] | undefined)?.syncPolicy?.retry ?? { limit: 5 };
-    status.operationState = { phase: 'Running', retryCount: 0, operation: { sync: { revision }, retry } };
+    application.operation = { sync: { revision }, retry };
+    const startedAt = new Date(this.#clock.now()).toISOString();
+    status.operationState = { phase: 'Running', startedAt, retryCount: 0, operation: application.operation };
     this.#clock.after(APPLY_MS, () => this.#attempt(application, desired, revision));
   }
 
@@ -205,12 +226,18 @@ export class ArgoCdDouble {
     const operation = status.operationState;
     if (operation === undefined || this.#objects.get(idOf('Application', application.metadata)) !== application) return;
     const failed = this.#apply(application.metadata.name, desired) ?? this.#prune(application.metadata.name, desired);
+    if (failed?.hookPhase === 'Running') {
+      operation.syncResult = { revision, resources: [failed] };
+      this.#clock.after(COMPARE_MS, () => this.#compare(application));
+      return;
+    }
     operation.syncResult = { revision, ...(failed ? { resources: [failed] } : {}) };
     const { retryCount = 0 } = operation;
     const at = new Date(this.#clock.now()).toISOString();
     if (failed === undefined) {
       Object.assign(operation, { phase: 'Succeeded', message: 'successfully synced (all tasks run)', finishedAt: at });
       status.history = [...(status.history ?? []), { revision }];
+      application.operation = undefined;
       this.#clock.after(APPLY_MS, () => this.#compare(application));
     } else if (retryCount < (operation.operation?.retry?.limit ?? 0)) {
       const message = `one or more tasks completed unsuccessfully. Retrying attempt #${retryCount + 1} at 9:14PM.`;
@@ -219,19 +246,25 @@ export class ArgoCdDouble {
     } else {
       const message = `one or more tasks completed unsuccessfully (retried ${retryCount} times).`;
       Object.assign(operation, { phase: 'Failed', finishedAt: at, message });
+      application.operation = undefined;
       this.#clock.after(APPLY_MS, () => this.#compare(application));
     }
     this.#changed(application);
   }
 
   /** Wave by wave; the first object that is refused, or unhealthy, ends it. */
-  #apply(owner: string, desired: readonly Manifest[]) {
+  #apply(owner: string, desired: readonly Manifest[]): Result | undefined {
     for (const manifest of [...desired].sort((one, other) => waveOf(one) - waveOf(other))) {
       const { kind, metadata } = manifest;
       const refusal = this.refused.get(`${kind}/${metadata.name}`);
       if (refusal !== undefined) return { ...entryOf(manifest), status: 'SyncFailed', message: refusal };
       const live = this.#objects.get(idOf(kind, metadata));
-      if (live === undefined || contentOf(live) !== contentOf(manifest)) this.#put(manifest, owner);
+      const isSame = live !== undefined && contentOf(live) === contentOf(manifest);
+      if (!isSame && this.removed.delete(`${kind}/${metadata.name}`)) {
+        if (live !== undefined) this.#remove(live);
+        return { ...entryOf(manifest), status: 'Synced', hookPhase: 'Running', message: 'serverside-applied' };
+      }
+      if (!isSame) this.#put(manifest, owner);
       const fault = kind === 'ExternalSecret' ? this.#readSecret(metadata) : undefined;
       if (fault !== undefined) return { ...entryOf(manifest), status: 'Synced', hookPhase: 'Failed', message: fault };
     }
@@ -239,7 +272,7 @@ export class ArgoCdDouble {
   }
 
   /** The first object whose removal is refused ends it. */
-  #prune(owner: string, desired: readonly Manifest[]) {
+  #prune(owner: string, desired: readonly Manifest[]): Result | undefined {
     const ids = new Set(desired.map(({ kind, metadata }) => idOf(kind, metadata)));
     const extra = [...this.#objects].filter(([id, object]) => object.owner === owner && !ids.has(id));
     for (const [, object] of extra.sort(([, one], [, other]) => waveOf(other) - waveOf(one))) {
@@ -336,7 +369,7 @@ function waveOf({ metadata }: Manifest): number {
 
 /** What a manifest says, without what the cluster and others add. */
 function contentOf(object: Manifest | Live): string {
-  const { metadata, status: _, owner: __, ...rest } = object as Live;
+  const { metadata, ...rest } = object as Live;
   const { [REFRESH]: ___, ...annotations } = metadata.annotations ?? {};
   return JSON.stringify([
     rest.kind,

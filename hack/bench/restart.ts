@@ -23,7 +23,7 @@ const POLL_MS = 20;
 const COUNT_LOOKS = 300;
 /** Idle at so many looks in a row: what one visit wakes has had its turn. */
 const QUIET = 5;
-const CHANGING = /^(create|apply|applyStatus|setFinalizers|annotate|delete)$/;
+const CHANGING = /^(create|apply|applyStatus|setFinalizers|annotate|terminateOperation|delete)$/;
 const SHOP = { shop: 'https://shop.example.com/graphql/', order: 'T3JkZXI6MQ==', line: 'TGluZTox' };
 
 /** What a start did that had nothing to do. */

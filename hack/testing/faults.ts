@@ -113,6 +113,8 @@ export class FaultyStore implements ResourceStore {
   applyStatus: ResourceStore['applyStatus'] = (...call) => this.#write(() => this.#inner.applyStatus(...call));
   setFinalizers: ResourceStore['setFinalizers'] = (...call) => this.#write(() => this.#inner.setFinalizers(...call));
   annotate: ResourceStore['annotate'] = (...call) => this.#write(() => this.#inner.annotate(...call));
+  terminateOperation: ResourceStore['terminateOperation'] = (...call) =>
+    this.#write(() => this.#inner.terminateOperation(...call));
   delete: ResourceStore['delete'] = (...call) => this.#write(() => this.#inner.delete(...call));
 
   async close(): Promise<void> {

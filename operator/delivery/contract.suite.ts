@@ -21,6 +21,8 @@ export interface DeliveryBench {
   away?: (is: boolean) => void;
   /** Commits the same once more, in place of a commit that was given up. Absent: nothing is ever given up. */
   again?: (name: string, force: string) => Promise<DeliveryTarget>;
+  /** Somebody removes an object of the Instance as soon as it is applied, in the middle of its sync. Absent: there is no middle. */
+  loseObject?: (name: string) => void;
   /** The secrets of an Instance cannot be read, or can. Absent: nothing is started that could need them. */
   hideSecrets?: (name: string, is: boolean) => void;
   close(): Promise<void>;
@@ -173,6 +175,28 @@ export function deliveryContract(
       assertWords(await bench.delivery.state(target));
       bench.mend();
       await synced(await again('exhausted', revision));
+    });
+
+    test('a sync that waits for what somebody has removed is named and ended, and a new commit is applied', async (t) => {
+      const { again, loseObject } = bench;
+      if (again === undefined || loseObject === undefined) return t.diagnostic('nothing is waited for');
+      await synced(await bench.commit('lost', 'brisk'));
+      loseObject('lost');
+      const target = await bench.commit('lost', 'calm');
+      const seen = new Set<string>();
+      let revision = '';
+      await bench.until('its commit is given up', target, async () => {
+        const state = await bench.delivery.state(target);
+        assertWords(state);
+        seen.add(`${state.reason} ${state.message}`);
+        revision = state.exhausted === true ? (state.revision ?? '') : '';
+        return revision !== '';
+      });
+      assert.ok(
+        [...seen].some((text) => /^SyncStalled .* ConfigMap i-lost,/.test(text)),
+        [...seen].join('\n'),
+      );
+      await synced(await again('lost', revision));
     });
   });
 }

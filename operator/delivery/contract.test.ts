@@ -102,6 +102,7 @@ async function openArgo(): Promise<DeliveryBench> {
     away: (is) => {
       away = is;
     },
+    loseObject: (name) => argo.removed.add(`ConfigMap/i-${name}`),
     again: (name, force) => committer.instance(name, 'calm', { force }),
     hideSecrets: (name, is) => {
       if (is) argo.unreadable.add(`i-${name}`);

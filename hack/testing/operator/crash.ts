@@ -4,7 +4,7 @@ export type Doors = Pick<Ports, 'store' | 'ledger' | 'secrets' | 'blobs' | 'git'
 
 /** Calls that change something outside the process. */
 export const EFFECTS: { readonly [D in keyof Doors]: ReadonlySet<string> } = {
-  store: new Set(['create', 'apply', 'applyStatus', 'setFinalizers', 'annotate', 'delete']),
+  store: new Set(['create', 'apply', 'applyStatus', 'setFinalizers', 'annotate', 'terminateOperation', 'delete']),
   ledger: new Set(['putWallet', 'closeWallet', 'claimFulfilment', 'voidHold']),
   secrets: new Set(['putPolicy', 'deletePolicy', 'putRole', 'deleteRole', 'write', 'destroyVersions', 'destroyTree']),
   blobs: new Set(),

@@ -75,6 +75,7 @@ function storeOver({ state, ground, stale }: View): ResourceStore {
     create: unused('create'),
     apply: unused('apply'),
     annotate: unused('annotate'),
+    terminateOperation: unused('terminateOperation'),
     delete: unused('delete'),
     close: async () => undefined,
   };

@@ -265,6 +265,10 @@ function counted(store: ResourceStore, writes: string[]): ResourceStore {
       note('annotate', kind, key.name);
       return store.annotate(kind, key, annotations);
     },
+    terminateOperation: (kind, key, options) => {
+      note('terminate', kind, key.name);
+      return store.terminateOperation(kind, key, options);
+    },
     delete: (kind, key, options) => {
       note('delete', kind, key.name);
       return store.delete(kind, key, options);

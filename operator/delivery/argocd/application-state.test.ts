@@ -48,12 +48,14 @@ function read(status: ApplicationStatus | undefined) {
   });
 }
 
+/** Between two attempts: Argo CD writes Failed only when no other attempt follows. */
 const failed = (kind: string, message: string, more: Partial<Operation> = {}): ApplicationStatus => ({
   ...done('c'),
   sync: { status: 'OutOfSync', revision: 'c' },
   history: [{ revision: 'b' }],
   resources: [entry('ConfigMap', 'OutOfSync')],
-  operationState: operation('Failed', 'c', {
+  operationState: operation('Running', 'c', {
+    finishedAt: '2026-01-01T00:00:00Z',
     message: 'one or more synchronization tasks completed unsuccessfully (retried 2 times).',
     syncResult: {
       revision: 'c',
@@ -138,7 +140,11 @@ const ROWS: Row[] = [
   {
     why: 'all in sync, but the operation of this commit failed in its last wave',
     reason: 'SyncError',
-    status: { ...done('c'), operationState: operation('Failed', 'c', { message: 'x', retryCount: 1 }), history: [] },
+    status: {
+      ...done('c'),
+      operationState: operation('Running', 'c', { message: 'x', retryCount: 1, finishedAt: '2026-01-01T00:00:00Z' }),
+      history: [],
+    },
   },
   {
     why: 'bad YAML, a missing path, a bad kustomization',
@@ -228,8 +234,6 @@ const ROWS: Row[] = [
     reason: 'SyncError',
     message: /^boom\.$/,
     status: failed('ConfigMap', '', {
-      phase: 'Running',
-      finishedAt: '2026-01-01T00:00:00Z',
       retryCount: 1,
       message: 'boom. Retrying attempt #1 at 9:14PM.',
       syncResult: { revision: 'c' },
@@ -240,23 +244,32 @@ const ROWS: Row[] = [
     reason: 'RetriesExhausted',
     exhausted: true,
     message: /^Argo CD has given the commit up\. ConfigMap i-claims: no\.$/,
-    status: failed('ConfigMap', 'no', { retryCount: 5 }),
+    status: failed('ConfigMap', 'no', { phase: 'Failed', retryCount: 5 }),
   },
   {
     why: 'no retries are configured, so one failure is the end',
     reason: 'RetriesExhausted',
     exhausted: true,
-    status: failed('ConfigMap', 'no', { operation: { sync: { revision: 'c' }, retry: { limit: 0 } } }),
+    status: failed('ConfigMap', 'no', { phase: 'Failed', operation: { sync: { revision: 'c' }, retry: { limit: 0 } } }),
   },
   {
-    why: 'retries without end never are',
-    reason: 'SyncError',
-    status: failed('ConfigMap', 'no', { retryCount: 50, operation: { sync: { revision: 'c' }, retry: { limit: -1 } } }),
+    why: 'somebody has ended the operation, whatever retries were left',
+    reason: 'RetriesExhausted',
+    exhausted: true,
+    message: /^Argo CD has given the commit up\. Operation terminated\.$/,
+    status: failed('ConfigMap', '', {
+      phase: 'Failed',
+      message: 'Operation terminated',
+      syncResult: { revision: 'c' },
+    }),
   },
   {
     why: 'given up, but a newer commit is compared already',
     reason: 'SyncError',
-    status: { ...failed('ConfigMap', 'no', { retryCount: 5 }), sync: { status: 'OutOfSync', revision: 'd' } },
+    status: {
+      ...failed('ConfigMap', 'no', { phase: 'Failed', retryCount: 5 }),
+      sync: { status: 'OutOfSync', revision: 'd' },
+    },
   },
   {
     why: 'an earlier commit was given up, ours was not tried yet',

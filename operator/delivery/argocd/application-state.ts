@@ -2,9 +2,6 @@ import type { ApplicationResource, ApplicationSpec, ApplicationStatus } from '..
 import type { DeclaredObject, DeliveryState } from '../delivery.ts';
 import { errorCondition, operationCause } from './cause.ts';
 
-/** Argo CD's own default where an Application says nothing about retries. */
-const DEFAULT_RETRIES = 5;
-
 /** The members of an Application that are read. */
 export interface ApplicationView {
   metadata: { name: string; deletionTimestamp?: string };
@@ -111,7 +108,7 @@ function failureOf(application: ApplicationView, wanted: Wanted): DeliveryState 
   const operation = status?.operationState;
   const revision = triedRevision(status);
   if (operation === undefined || revision === undefined || !wanted.contains(revision)) return undefined;
-  const over = operation.phase === 'Failed' || operation.phase === 'Error';
+  const over = hasFailed(operation);
   // Between two attempts the operation is Running, and has an end.
   const between = operation.phase === 'Running' && operation.finishedAt !== undefined;
   if (!over && !between) return undefined;
@@ -120,21 +117,19 @@ function failureOf(application: ApplicationView, wanted: Wanted): DeliveryState 
   return { ...pending('RetriesExhausted', `Argo CD has given the commit up. ${message}`), exhausted: true, revision };
 }
 
-/** The commit, the wanted one or a later one, that Argo CD has tried in vain until its retries were used up, and no newer one. */
-export function givenUp({ spec, status }: ApplicationView, contains: Wanted['contains']): string | undefined {
+/**
+ * The commit, the wanted one or a later one, that Argo CD has tried in vain, and no newer one. An operation is Failed
+ * only when no retry is left, or when it was ended: between two attempts it is Running.
+ */
+export function givenUp({ status }: ApplicationView, contains: Wanted['contains']): string | undefined {
   const operation = status?.operationState;
   const revision = triedRevision(status);
-  const over = operation?.phase === 'Failed' || operation?.phase === 'Error';
-  if (!over || revision === undefined || !contains(revision) || comparedRevision(status) !== revision) return undefined;
-  return retriesAreUsedUp(spec, operation) ? revision : undefined;
+  const isLast = revision !== undefined && contains(revision) && comparedRevision(status) === revision;
+  return isLast && hasFailed(operation) ? revision : undefined;
 }
 
-/** Argo CD never tries a commit again once this holds, whatever is done to the Application. */
-function retriesAreUsedUp(spec: ApplicationSpec, operation: NonNullable<ApplicationStatus['operationState']>): boolean {
-  const retry = operation.operation?.retry ?? spec.syncPolicy?.retry;
-  // A limit of 0 is left out on the wire.
-  const limit = retry === undefined ? DEFAULT_RETRIES : (retry.limit ?? 0);
-  return limit >= 0 && (operation.retryCount ?? 0) >= limit;
+function hasFailed(operation: ApplicationStatus['operationState']): boolean {
+  return operation?.phase === 'Failed' || operation?.phase === 'Error';
 }
 
 function pending(reason: string, message: string): DeliveryState {

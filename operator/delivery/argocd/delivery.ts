@@ -16,6 +16,7 @@ import { DeliveryEvents } from './events.ts';
 import { Exhaustion } from './exhaustion.ts';
 import { Refresher } from './refresher.ts';
 import { type ApplicationOfCommit, platformRemains, workloadRemains } from './remains.ts';
+import { Stalls } from './stall.ts';
 import { workloadState } from './workload-state.ts';
 
 /** Pairs of a revision and a commit that it contains: history does not change, so each is asked once. */
@@ -43,7 +44,7 @@ export interface ArgoDeliveryOptions {
 }
 
 /**
- * Delivery by Argo CD: hints by the refresh annotation, the one thing of others that we write; answers read from
+ * Delivery by Argo CD: hints by the refresh annotation and the end of operations that never end, all that we write of others; answers read from
  * the Application and from the live objects that carry the Instance's uid. The rules are in docs/delivery.md.
  */
 export class ArgoDelivery implements Delivery {
@@ -52,6 +53,7 @@ export class ArgoDelivery implements Delivery {
   readonly #namespace: string;
   readonly #refresher: Refresher;
   readonly #exhaustion: Exhaustion;
+  readonly #stalls: Stalls;
   readonly #applications: ResourceCache<'Application'>;
   readonly #events: DeliveryEvents;
   readonly #contained = new Set<string>();
@@ -63,6 +65,7 @@ export class ArgoDelivery implements Delivery {
     this.#namespace = namespace;
     this.#refresher = new Refresher(store, now);
     this.#exhaustion = new Exhaustion(now);
+    this.#stalls = new Stalls(store, now);
     this.#applications = store.watch('Application', { namespace });
     this.#events = new DeliveryEvents(
       this.#applications,
@@ -81,6 +84,7 @@ export class ArgoDelivery implements Delivery {
   async refresh(scope: DeliveryScope): Promise<void> {
     for (const application of await this.#concerned(scope)) {
       const { status } = application;
+      if (await this.#stalls.end(application)) continue;
       const told = await this.#hasCompared(application, scope.commit);
       if (told && errorCondition(status?.conditions) === undefined) continue;
       await this.#refresher.ask(application, scope.commit, told ? ERROR_AGAIN_AFTER_MS : undefined);
@@ -96,7 +100,14 @@ export class ArgoDelivery implements Delivery {
       contains: (revision) => view?.contains(revision) ?? false,
     });
     const { name } = application.metadata;
-    if (application.status?.operationState?.phase === 'Succeeded') this.#exhaustion.over(name);
+    const operation = application.status?.operationState;
+    if (operation?.phase === 'Succeeded') this.#exhaustion.over(name);
+    const missing = operation?.phase === 'Running' && !state.synced ? this.#stalls.on(name) : undefined;
+    if (missing !== undefined)
+      return no(
+        'SyncStalled',
+        `Argo CD waits for ${missing.kind} ${missing.name}, which is not there any more; its operation will be ended.`,
+      );
     if (state.exhausted && !this.#exhaustion.isDue(name, state.revision ?? target.commit)) {
       const { exhausted: _, revision: __, ...waiting } = state;
       return waiting;

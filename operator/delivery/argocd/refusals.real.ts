@@ -19,9 +19,14 @@ import type { DeliveryState, DeliveryTarget } from '../delivery.ts';
 const LIMIT_MS = 180_000;
 const POLL_MS = 100;
 
-const { cluster, argo, externalSecrets, remote, writer, delivery, secrets, platform, putRole } = await startDelivery({
-  workloads: true,
-});
+/** The clock of the delivery runs ahead by it. */
+let aheadMs = 0;
+
+const { cluster, argo, externalSecrets, remote, writer, store, delivery, secrets, platform, putRole } =
+  await startDelivery({
+    workloads: true,
+    now: () => Date.now() + aheadMs,
+  });
 const committer = new Committer(writer, { project: 'contract', platform });
 const { namespace } = committer;
 await putRole(namespace);
@@ -125,6 +130,42 @@ test('pods that Pod Security refuses: the workload is not ready, with the words 
   const { message } = await delivery.workload(target);
   t.diagnostic(message);
   assert.match(message, /Deployment i-loose: .*violates PodSecurity/);
+});
+
+test('an object that goes in the middle of a sync: the operation is ended, and the next commit is applied', async (t) => {
+  const project = new Committer(writer, { project: 'stalled', platform });
+  await putRole(project.namespace);
+  await project.project();
+  const names = { organization: 'acme', project: 'stalled', instance: 'lost', instanceUid: 'lost-uid' };
+  const put = async (...manifests: object[]): Promise<DeliveryTarget> => {
+    const text = manifests.map((manifest) => JSON.stringify(manifest)).join('\n---\n');
+    await remote.foreign({ 'tenants/82/acme/stalled/lost.yaml': text });
+    const commit = await remote.git('rev-parse', 'main');
+    return { ...names, workloadNamespace: project.namespace, commit, objects: [] };
+  };
+  const wave = (count: number) => ({ name: 'lost', annotations: { 'argocd.argoproj.io/sync-wave': String(count) } });
+  // Nobody schedules its pods, so Argo CD waits; without a later wave it would not.
+  const labels = { app: 'lost' };
+  const template = { metadata: { labels }, spec: { containers: [{ name: 'lost', image: 'example.com/lost:1' }] } };
+  const spec = { selector: { matchLabels: labels }, template };
+  const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: wave(-1), spec };
+  const late = { apiVersion: 'v1', kind: 'ConfigMap', metadata: wave(5) };
+  const target = await put(deployment, late);
+  const state = () => delivery.state(target);
+  const waits = async () =>
+    (await store.get('Application', { namespace: argo.namespace, name: project.namespace }))?.status?.operationState
+      ?.message === 'waiting for healthy state of apps/Deployment/lost';
+  await until('Argo CD waits for the Deployment', target, waits);
+  await kubectl(cluster.kubeconfig, 'delete', 'deployment', 'lost', '-n', project.namespace);
+  await until('the operation stands still', target, async () => (await state()).reason === 'SyncStalled');
+  t.diagnostic((await state()).message);
+  assert.match((await state()).message, /Deployment lost/);
+  assert.ok(await waits(), 'left alone it goes on waiting');
+  aheadMs += 60_000;
+  await until('the commit is given up', target, async () => (await state()).exhausted === true);
+  t.diagnostic((await state()).message);
+  const next = await put(late);
+  await until('the next commit is applied', next, async () => (await delivery.state(next)).synced);
 });
 
 test('a kind that the cluster does not know: the condition names it', async (t) => {
