@@ -16,7 +16,11 @@ before(async () => {
   const unit = { shop: SHOP, order: 'o', line: 'l', ordinal: 0, sku: 'S', wallet: 'acme.main' };
   await client.recordFulfilment({ ...unit, grants: [{ amount: 100, kind: 'purchased' }] }, 'f');
   await client.grant('acme.other', { amount: 10, kind: 'promotional', expiresAt: '2026-11-02T00:00:00Z' }, 'g');
-  await client.debit({ wallet: 'acme.main', lines: [{ dimension: 'x', units: 1, amount: 60 }] }, 'd');
+  const lines = (amount: number) => [{ dimension: 'x', units: 1, amount }];
+  await client.debit({ wallet: 'acme.main', lines: lines(30) }, 'd');
+  await client.debit({ wallet: 'acme.main', lines: lines(20), offering: 'zeta' }, 'e');
+  const { hold } = await client.hold({ wallet: 'acme.main', amount: 15, ttlSeconds: 60, offering: 'alpha' }, 'f');
+  await client.capture(hold, { lines: lines(10) }, 'g');
   // The night of the month: what comes at midnight belongs to the next one.
   now = Date.parse('2026-11-01T00:00:00Z');
   await client.settleOrder({ shop: SHOP, order: 'o' }, { charged: 0, total: 100 }, 's');
@@ -35,9 +39,8 @@ const closing = ({ items }: AccountStatement): Record<string, number> =>
 test('October and November are what was booked in them, and one begins where the other ends', async () => {
   const october = await read('?from=2026-10-01&to=2026-11-01');
   assert.equal(closing(october), {
-    'store/issued': -110,
-    'store/usage': 60,
-    'wallets/available': 50,
+    ...{ 'store/issued': -100, 'store/promotions': -10, 'store/usage': 30, 'store/usage/alpha': 10 },
+    ...{ 'store/usage/zeta': 20, 'wallets/available': 50 },
   });
   const november = await read('?from=2026-11-01&to=2026-12-01');
   assert.equal(
@@ -45,7 +48,8 @@ test('October and November are what was booked in them, and one begins where the
     october.items.map((item) => item.closing),
   );
   assert.equal(closing(november), {
-    ...{ 'store/issued': -110, 'store/usage': 60, 'store/breakage': 10, 'store/revoked': 40 },
+    ...{ 'store/issued': -100, 'store/promotions': -10, 'store/usage': 30, 'store/usage/alpha': 10 },
+    ...{ 'store/usage/zeta': 20, 'store/breakage': 10, 'store/revoked': 40 },
     ...{ 'store/clawed_back': 60, 'store/written_off': -10, 'wallets/debt': -50 },
   });
   const available = november.items.find(({ account }) => account === 'wallets/available');
@@ -55,7 +59,7 @@ test('October and November are what was booked in them, and one begins where the
 test('every column sums to zero, whatever the period', async () => {
   for (const query of ['', '?to=2026-11-01', '?from=2026-11-01T00:00:00Z', '?from=2026-10-31T13:00:00%2B01:00']) {
     const { items } = await read(query);
-    assert.is(items.length, 9);
+    assert.is(items.length, 12);
     for (const column of ['opening', 'change', 'closing'] as const)
       assert.is(
         items.reduce((sum, item) => sum + item[column], 0),
@@ -77,11 +81,15 @@ test('the CSV has the accounts in the same order', async () => {
   const response = await fetch(`${ledger.url}/v1/accounts.csv?from=2026-10-01&to=2026-11-01`, {
     headers: { authorization: `Bearer ${ALL_SCOPES_TOKEN}` },
   });
-  const [head, issued, usage] = (await response.text()).split('\r\n');
-  assert.equal(
-    [head, issued, usage],
-    ['account,opening,change,closing', 'store/issued,0,-110,-110', 'store/usage,0,60,60'],
-  );
+  const names = (await response.text())
+    .trim()
+    .split('\r\n')
+    .map((row) => row.split(',')[0]);
+  assert.equal(names, [
+    ...['account', 'store/issued', 'store/promotions', 'store/usage', 'store/usage/alpha', 'store/usage/zeta'],
+    ...['store/breakage', 'store/revoked', 'store/clawed_back', 'store/written_off'],
+    ...['wallets/available', 'wallets/held', 'wallets/debt'],
+  ]);
 });
 
 const DATES: [query: string, status: number, reason: string][] = [

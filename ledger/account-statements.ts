@@ -2,11 +2,13 @@ import { type LedgerSql, withDatabase } from './database.ts';
 import type { Period } from './statements.ts';
 import type { AccountStatement, AccountStatementItem } from './wire-finance.ts';
 
-/** Every account that the store has, and the sum of those that wallets have, in the order of a balance sheet. */
-const ACCOUNTS = [
-  ...['store/issued', 'store/usage', 'store/breakage', 'store/revoked', 'store/clawed_back', 'store/written_off'],
-  ...['wallets/available', 'wallets/held', 'wallets/debt'],
-];
+/** Where the store has what it gave out. */
+const GIVEN_OUT = ['store/issued', 'store/promotions'];
+/** Usage of no offering; each offering that was ever used follows, by name. */
+const USAGE = 'store/usage';
+const OTHERS = ['store/breakage', 'store/revoked', 'store/clawed_back', 'store/written_off'];
+/** The sums of those that wallets have. */
+const WALLETS = ['wallets/available', 'wallets/held', 'wallets/debt'];
 
 /** Columns of the CSV. */
 export const ACCOUNT_COLUMNS = [
@@ -40,7 +42,8 @@ export class AccountStatements {
       this.#sql.begin('isolation level repeatable read read only', async (tx) => {
         await tx`set local statement_timeout = 0`;
         return await tx<Row[]>`
-          select case when a.wallet_id is null then 'store/' else 'wallets/' end || a.kind as account, t.operation,
+          select concat_ws('/', case when a.wallet_id is null then 'store' else 'wallets' end, a.kind, nullif(a.offering, ''))
+                as account, t.operation,
               coalesce(sum(e.amount) filter (where t.at < ${from ?? null}::timestamptz), 0)::float8 as opening,
               coalesce(sum(e.amount) filter (where ${from ?? null}::timestamptz is null or t.at >= ${from ?? null}::timestamptz), 0)::float8
                 as change
@@ -53,9 +56,15 @@ export class AccountStatements {
     return {
       ...(from === undefined ? {} : { from }),
       ...(to === undefined ? {} : { to }),
-      items: ACCOUNTS.map((account) => itemOf(account, rows)),
+      items: inOrder(rows).map((account) => itemOf(account, rows)),
     };
   }
+}
+
+/** The accounts, in the order of a balance sheet. */
+function inOrder(rows: readonly Row[]): string[] {
+  const offerings = new Set(rows.map(({ account }) => account).filter((account) => account.startsWith(`${USAGE}/`)));
+  return [...GIVEN_OUT, USAGE, ...[...offerings].sort(), ...OTHERS, ...WALLETS];
 }
 
 function itemOf(account: string, rows: readonly Row[]): AccountStatementItem {

@@ -117,7 +117,7 @@ function entriesAfter(sql: LedgerSql, after: number, from: Date, to: Date): Prom
   return withDatabase(
     () => sql<EntryRow[]>`
       select 'entry_' || e.id as entry, 'transaction_' || t.id as transaction, gsv_ledger.iso(t.at) as at, t.operation,
-          coalesce(w.name, 'store') || '/' || a.kind as account, e.amount::float8 as amount, 'grant_' || e.grant_id as grant,
+          concat_ws('/', coalesce(w.name, 'store'), a.kind, nullif(a.offering, '')) as account, e.amount::float8 as amount, 'grant_' || e.grant_id as grant,
           'hold_' || t.hold_id as hold, 'receipt_' || t.receipt_id as receipt, t.reason, t.id::float8 as last
         from (select * from gsv_ledger.transactions
             where id > ${after} and at >= ${from} and at < ${to} order by id limit ${TRANSACTIONS_PER_FILE}) t

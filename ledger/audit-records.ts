@@ -8,11 +8,12 @@ interface Finding {
 
 /**
  * Compares what the book's records say besides balances with what the bookings say: whose a hold or grant is, when it
- * began and how it ended, what orders hold back, what a project has spent, and which events there must be.
+ * began and how it ended, what orders hold back, what a project has spent, of which offering usage is, and which events
+ * there must be.
  */
 export async function checkRecords(tx: Sql, limit: number): Promise<Finding[]> {
   const problems: Finding[] = [];
-  for (const check of [checkHolds, checkOrigins, checkWords, checkSpend, checkEvents]) {
+  for (const check of [checkHolds, checkOrigins, checkWords, checkSpend, checkOfferings, checkEvents]) {
     problems.push(...(await check(tx, limit)));
   }
   return problems;
@@ -118,6 +119,17 @@ function checkSpend(tx: Sql, limit: number): PromiseLike<Finding[]> {
 }
 
 /** Each expired hold and each first receipt was announced once, in its own wallet's name. */
+/** Usage that is older than the accounts of offerings is in the one of none. */
+function checkOfferings(tx: Sql, limit: number): PromiseLike<Finding[]> {
+  return tx<Finding[]>`
+    select format('transaction_%s books usage of %s, hold_%s is of %s', t.id, a.offering, h.id, coalesce(h.offering, 'none'))
+        as problem
+      from holds h join transactions t on t.hold_id = h.id join entries e on e.transaction_id = t.id
+        join accounts a on a.id = e.account_id and a.offering <> ''
+      where h.captured > 0 and a.offering is distinct from h.offering
+    limit ${limit}`;
+}
+
 function checkEvents(tx: Sql, limit: number): PromiseLike<Finding[]> {
   return tx<Finding[]>`
     with told as (

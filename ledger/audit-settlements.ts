@@ -8,7 +8,7 @@ export function checkSettlements(tx: TransactionSql, limit: number): PromiseLike
   return tx<{ problem: string }[]>`
     with booked as (
       select e.grant_id, coalesce(sum(e.amount) filter (where a.kind in ('revoked', 'clawed_back')), 0) as taken,
-          -coalesce(sum(e.amount) filter (where a.kind = 'issued'), 0) as restored
+          -coalesce(sum(e.amount) filter (where a.kind in ('issued', 'promotions')), 0) as restored
         from transactions t join entries e on e.transaction_id = t.id join accounts a on a.id = e.account_id
         where t.operation = 'settle' and e.grant_id is not null group by e.grant_id
     ), cached as (

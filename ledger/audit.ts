@@ -159,7 +159,7 @@ function checkGrants(tx: Sql): PromiseLike<Finding[]> {
   return tx<Finding[]>`
     with booked as (
       select e.grant_id,
-          -coalesce(sum(e.amount) filter (where a.kind = 'issued'), 0) as amount,
+          -coalesce(sum(e.amount) filter (where a.kind in ('issued', 'promotions')), 0) as amount,
           coalesce(sum(e.amount) filter (where a.kind in ('available', 'held')), 0) as remaining,
           coalesce(sum(e.amount) filter (where a.kind = 'held'), 0) as held,
           coalesce(sum(e.amount) filter (where a.kind = 'breakage'), 0) as expired,

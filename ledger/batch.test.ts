@@ -205,6 +205,10 @@ async function alone(of: Book, item: BatchItem): Promise<Omit<OperationResult, '
 
 async function stocked(): Promise<Book> {
   const made = await openBook();
+  // The first usage of an offering is left alone.
+  await made.wallet('opener', 2);
+  for (const offering of ['x', 'y'])
+    expectStatus(201, await made.operations.debit({ wallet: 'opener', lines: [line(1)], offering }, { key: offering }));
   for (const [n, name] of ['w1', 'w2', 'w3'].entries()) {
     await made.wallet(name, 0, { thresholds: [300, 100] });
     await made.grant(name, { amount: 200, priority: 1, scope: { offerings: ['x'] } });

@@ -1,6 +1,6 @@
 /**
  * The tables of `docs/ledger-operations.md` against a ledger: each is replayed on a book of its own, and after every
- * line all nine accounts are compared, those that the table does not show as well.
+ * line all accounts are compared, those that the table does not show as well.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,10 @@ import { type Book, openBook } from '../hack/testing/book.ts';
 import type { OperationResult } from './operations.ts';
 
 const PAGE = readFileSync(join(import.meta.dirname, '../docs/ledger-operations.md'), 'utf8');
-const ACCOUNTS = ['available', 'held', 'debt', 'issued', 'usage', 'breakage', 'revoked', 'clawed_back', 'written_off'];
+const ACCOUNTS = [
+  ...['available', 'held', 'debt', 'issued', 'promotions', 'usage', 'usage/claims', 'usage/triage'],
+  ...['breakage', 'revoked', 'clawed_back', 'written_off'],
+];
 const WALLET = 'acme.main';
 const SHOP = 'https://shop.example/';
 const SECONDS = { s: 1, h: 3_600, d: 86_400 };
@@ -55,10 +58,10 @@ function number(text: string): number {
 
 /** What the entries of the whole book say of each account. */
 async function booked(book: Book): Promise<Record<string, number>> {
-  const rows = await book.database.sql<{ kind: string; amount: number }[]>`
-    select a.kind, coalesce(sum(e.amount), 0)::float8 as amount
-      from gsv_ledger.accounts a left join gsv_ledger.entries e on e.account_id = a.id group by a.kind`;
-  return Object.fromEntries(rows.map(({ kind, amount }) => [kind, amount]));
+  const rows = await book.database.sql<{ account: string; amount: number }[]>`
+    select concat_ws('/', a.kind, nullif(a.offering, '')) as account, coalesce(sum(e.amount), 0)::float8 as amount
+      from gsv_ledger.accounts a left join gsv_ledger.entries e on e.account_id = a.id group by 1`;
+  return Object.fromEntries(rows.map(({ account, amount }) => [account, amount]));
 }
 
 /** Runs the lines of one table. */
@@ -78,6 +81,7 @@ class Replay {
     const { operations, queries, key } = this.#book;
     const amount = plain[0] && /^[\d,]+$/.test(plain[0]) ? number(plain[0]) : 0;
     const lines = [{ dimension: 'run', units: 1, amount }];
+    const use = { wallet: WALLET, ...(options.offering === undefined ? {} : { offering: options.offering }) };
     switch (verb) {
       case 'wallet':
         return operations.putWallet(WALLET, {
@@ -86,13 +90,21 @@ class Replay {
         });
       case 'grant':
         return this.#granted(
-          await operations.grant(WALLET, { amount, kind: 'manual', ...this.#at('expiresAt', options.expires) }, key()),
+          await operations.grant(
+            WALLET,
+            {
+              amount,
+              kind: plain.includes('promotional') ? 'promotional' : 'manual',
+              ...this.#at('expiresAt', options.expires),
+            },
+            key(),
+          ),
         );
       case 'debit':
-        return operations.debit({ wallet: WALLET, lines }, key());
+        return operations.debit({ ...use, lines }, key());
       case 'hold': {
         const ttlSeconds = seconds(options.ttl ?? '180s');
-        const result = await operations.hold({ wallet: WALLET, amount, ttlSeconds }, key());
+        const result = await operations.hold({ ...use, amount, ttlSeconds }, key());
         if (result.status === 201) this.#hold = String(result.body.hold);
         return result;
       }

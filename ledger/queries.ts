@@ -179,7 +179,7 @@ export class LedgerQueries {
         entry: entries.id,
         amount: entries.amount,
         transaction: transactions,
-        kind: accounts.kind,
+        account: { kind: accounts.kind, offering: accounts.offering },
         accountWallet: accounts.walletId,
         context: sql<Record<string, unknown> | null>`coalesce(${holds.context}, ${transactions.context})`,
       })
@@ -200,12 +200,12 @@ export class LedgerQueries {
         rows,
         limit,
         (row) => `${row.transaction.id}.${row.entry}`,
-        ({ entry, amount, transaction, kind, accountWallet, context }): Entry =>
+        ({ entry, amount, transaction, account, accountWallet, context }): Entry =>
           present({
             entry: `entry_${entry}`,
             transaction: `transaction_${transaction.id}`,
             operation: transaction.operation,
-            account: accountName(kind, accountWallet === null ? null : name),
+            account: accountName(account, accountWallet === null ? null : name),
             amount,
             at: time(transaction.at),
             hold: transaction.holdId === null ? null : `hold_${transaction.holdId}`,

@@ -47,6 +47,8 @@ export const accounts = ledger.table('accounts', {
   id: id(),
   walletId: reference('wallet_id'),
   kind: text('kind').notNull(),
+  /** Of `usage`; empty: of none. */
+  offering: text('offering').notNull(),
 });
 
 export const fulfilments = ledger.table('fulfilments', {

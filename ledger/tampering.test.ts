@@ -34,7 +34,6 @@ const BLIND: Record<string, string> = {
   'holds.context': 'what a run was, not what it cost',
   'holds.expires_at': 'what a run was, not what it cost',
   'holds.instance_uid': 'what a run was, not what it cost',
-  'holds.offering': 'what a run was, not what it cost',
   'holds.reason': 'what a run was, not what it cost',
   'holds.result_ref': 'what a run was, not what it cost',
   'holds.run_id': 'what a run was, not what it cost',

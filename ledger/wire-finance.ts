@@ -90,7 +90,7 @@ export interface OrderStatement extends Page<OrderStatementItem> {
 
 /** One account over a period. Amounts are microcredits, signed as they are booked. */
 export interface AccountStatementItem {
-  /** `store/<kind>`, or `wallets/<kind>` for all wallets together. */
+  /** `store/<kind>`, `store/usage/<offering>`, or `wallets/<kind>` for all wallets together. */
   account: string;
   opening: number;
   change: number;

@@ -74,5 +74,5 @@ async function addHistory(admin: Sql, entries: number, wallets: number): Promise
           nextval('gsv_ledger.receipt_ids'), 0, gen_random_uuid(), ${hash}::uuid, 'debit',
           array[u.id, 0, 1, o.id, 0, -1], '[["run", 1, 1]]'
         from generate_series(1, ${debits}) n, gsv_ledger.accounts u, gsv_ledger.accounts o
-        where u.wallet_id is null and u.kind = 'usage' and o.wallet_id is null and o.kind = 'written_off'`);
+        where u.wallet_id is null and u.kind = 'usage' and u.offering = '' and o.wallet_id is null and o.kind = 'written_off'`);
 }

@@ -45,6 +45,20 @@ export const HOT_MUTANTS: readonly Mutant[] = [
     suites: ['ledger/project-cap'],
   },
   {
+    fault: 'a capture alone is booked to no offering',
+    in: { sql: 'run_one' },
+    from: "offering = coalesce(h.offering, '')",
+    to: "offering = ''",
+    suites: ['ledger/named-accounts'],
+  },
+  {
+    fault: 'a batch books all usage to the first offering of it',
+    in: { sql: 'run_many' },
+    from: 'u := array_position(u_offerings, v_offering);',
+    to: 'u := nullif(least(cardinality(u_id), 1), 0);',
+    suites: ['ledger/named-accounts'],
+  },
+  {
     fault: 'a batch does not lock its wallets',
     in: { sql: 'run_many' },
     from: 'order by id for update) l',

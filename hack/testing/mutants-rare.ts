@@ -3,6 +3,13 @@ import type { Mutant } from './ledger-mutants.ts';
 /** Faults in the functions of operations that are rare, and in what all of them share. */
 export const RARE_MUTANTS: readonly Mutant[] = [
   {
+    fault: 'what is given away counts as sold',
+    in: { sql: 'store_account' },
+    from: "kind in ('trial', 'promotional')",
+    to: "kind in ('trial')",
+    suites: ['ledger/named-accounts'],
+  },
+  {
     fault: 'a refund takes more than its share: rounded down',
     in: { sql: 'settled_amount' },
     from: ' + sign(mod(p_granted * p_charged, p_total))',

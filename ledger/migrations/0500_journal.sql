@@ -284,7 +284,8 @@ end $$;
 -- differ. The wallet must be locked. Writes nothing when nothing moves, unless there is a key to remember.
 create function book(p_wallet bigint, p_operation text, p_now timestamptz, p_moves move[], p_hold bigint, p_receipt bigint,
   p_reason text, p_key uuid default null, p_payload uuid default null, p_answered bigint default null,
-  p_partial boolean default null, p_lines json default null, p_context jsonb default null) returns journal language plpgsql as $$
+  p_partial boolean default null, p_lines json default null, p_context jsonb default null, p_offering text default null)
+returns journal language plpgsql as $$
 declare
   j journal;
   v_moves move[];
@@ -307,7 +308,7 @@ begin
       select kind, grant_id, sum(amount)::bigint as amount from legs group by kind, grant_id having sum(amount) <> 0
     ), named as (
       select case s.kind when 'available' then w.available_account when 'held' then w.held_account when 'debt' then w.debt_account
-          else (select id from accounts where wallet_id is null and kind = s.kind) end as account, s.grant_id, s.amount
+          else store_account(s.kind, s.grant_id, p_offering) end as account, s.grant_id, s.amount
         from sums s, wallets w where w.id = p_wallet
     ), wallet as (
       update wallets w set available = w.available + d.available, held = w.held + d.held, debt = w.debt - d.debt
@@ -512,7 +513,7 @@ begin
 
   v_receipt := coalesce(h.receipt_id, nextval('receipt_ids'));
   j := book(w.id, 'capture', p_now, v_moves, h.id, v_receipt, null, key_of(w.owner_uid, 'capture', p_key),
-    payload_digest(p_hash), null, case when not v_final then true end, compact_lines(p_body -> 'lines'));
+    payload_digest(p_hash), null, case when not v_final then true end, compact_lines(p_body -> 'lines'), null, h.offering);
   update holds set receipt_id = v_receipt, captured = captured + v_total, result_ref = coalesce(p_body ->> 'resultRef', result_ref),
       amount = case when v_final then amount else amount - v_used end, released = case when v_final then h.amount - v_used else 0 end,
       reserved = case when not v_final then reserved end,
@@ -544,7 +545,7 @@ begin
   if o.status is not null then return o; end if;
   j := book(w.id, 'debit', p_now, take_available(w.id, p_body ->> 'offering', p_body ->> 'project', p_now, v_total, 'usage'),
     null, nextval('receipt_ids'), null, key_of(w.owner_uid, 'debit', p_key), payload_digest(p_hash), null, null,
-    compact_lines(p_body -> 'lines'), p_body -> 'context');
+    compact_lines(p_body -> 'lines'), p_body -> 'context', p_body ->> 'offering');
   perform count_spend(w.id, p_body ->> 'project', p_now, v_total);
   perform emit_levels(w, p_now);
   return journal_reply(j, false);

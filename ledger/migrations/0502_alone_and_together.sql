@@ -38,6 +38,7 @@ declare
   v_receipt bigint;
   v_used bigint;
   v_left bigint;
+  v_usage bigint;
   v_entry bigint;
   v_id bigint;
   v_entries bigint[];
@@ -66,7 +67,7 @@ begin
       (select true from holds where wallet_id = w.id and state = 'open' and expires_at <= p_now limit 1) as due,
       (select true from grants where wallet_id = w.id and live and remaining > held and expires_at + interval '0' <= p_now
         limit 1) as expired,
-      (select id from accounts where wallet_id is null and kind = 'usage') as usage,
+      (select id from accounts where wallet_id is null and kind = 'usage' and offering = coalesce(i.offering, '')) as usage,
       g.id as grant_id, g.free
     into k from (select) one left join lateral (
       select id, remaining - held as free from grants
@@ -77,6 +78,8 @@ begin
 
   if i.operation in ('debit', 'hold') then
     if k.free is null or k.free < i.amount then return null; end if;
+    -- The first usage of an offering makes its account.
+    if k.usage is null and i.operation = 'debit' then return null; end if;
     if i.operation = 'debit' then
       v_entries := array[k.usage, k.grant_id, i.amount, w.available_account, k.grant_id, -i.amount];
       update wallets set available = available - i.amount where id = w.id;
@@ -97,10 +100,11 @@ begin
     select * into h from holds where id = i.hold;
     if h.state <> 'open' or cardinality(h.reserved) is distinct from 2 then return null; end if;
     if v_used > h.amount or (i.operation = 'capture' and h.receipt_id is not null) then return null; end if;
-    perform from grants where id = h.reserved[1] and (expires_at is null or expires_at > p_now);
-    if not found then return null; end if;
+    select (select id from accounts where wallet_id is null and kind = 'usage' and offering = coalesce(h.offering, ''))
+      into v_usage from grants where id = h.reserved[1] and (expires_at is null or expires_at > p_now);
+    if not found or v_usage is null then return null; end if;
     v_left := w.available + h.amount - v_used;
-    if v_used > 0 then v_entries := array[k.usage, h.reserved[1], v_used]; end if;
+    if v_used > 0 then v_entries := array[v_usage, h.reserved[1], v_used]; end if;
     if v_used < h.amount then v_entries := v_entries || array[w.available_account, h.reserved[1], h.amount - v_used]; end if;
     v_entries := v_entries || array[w.held_account, h.reserved[1], -h.amount];
     update wallets set available = v_left, held = held - h.amount where id = w.id;
@@ -160,7 +164,6 @@ returns table (item integer, status integer, body json, replayed boolean)
 language plpgsql as $$
 declare
   v_told outcome;
-  v_usage bigint;
   v_items batch_item[];
   -- By position of the item.
   v_item_wallet bigint[];
@@ -176,6 +179,8 @@ declare
   g_id bigint[]; g_wallet integer[]; g_free bigint[]; g_offerings text[]; g_projects text[];
   g_scoped boolean[]; g_expired boolean[]; g_remaining bigint[]; g_held bigint[]; g_spent bigint[];
   g_count integer;
+  -- Accounts of the usage of each offering that was asked for so far.
+  u_offerings text[] := '{}'; u_id bigint[] := '{}'; v_usage bigint; v_offering text; u integer;
   -- Open holds that this batch added to an Instance; looked at only where an item is limited.
   c_names text[] := '{}'; c_added integer[] := '{}'; c integer;
   -- Rows to write. first_entry counts from 1 within the batch.
@@ -233,8 +238,8 @@ begin
 
   -- From here every statement sees what those committed who had the locks before.
   select array_agg(coalesce((select true from holds where wallet_id = a.id and state = 'open' and expires_at <= p_now limit 1), false)
-      order by a.position), (select id from accounts where wallet_id is null and kind = 'usage')
-    into w_due, v_usage
+      order by a.position)
+    into w_due
     from unnest(w_id) with ordinality a (id, position);
   select array_agg(b.id), array_agg(b.position::integer), array_agg(b.remaining - b.held), array_agg(b.offerings::text),
       array_agg(b.projects::text), array_agg(b.offerings is not null or b.projects is not null),
@@ -290,6 +295,18 @@ begin
     end if;
     continue when not w_open[w] or w_due[w];
     j := null;
+    if i.operation in ('debit', 'capture') then
+      v_offering := coalesce(case i.operation when 'debit' then i.offering else i.hold_offering end, '');
+      u := array_position(u_offerings, v_offering);
+      if u is null then
+        u := cardinality(u_id) + 1;
+        u_offerings[u] := v_offering;
+        u_id[u] := (select id from accounts where wallet_id is null and kind = 'usage' and offering = v_offering);
+      end if;
+      v_usage := u_id[u];
+      -- The first usage of an offering makes its account.
+      continue when v_usage is null;
+    end if;
 
     if i.operation in ('debit', 'hold') then
       continue when i.project is not null and w_capped[w];
