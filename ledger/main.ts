@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { blobStoreOf } from '../config/artifacts.ts';
 import { createLogger, type Logger } from '../config/log.ts';
 import { createRegistry, startOps } from '../config/ops.ts';
@@ -7,7 +8,8 @@ import { createLedgerApp } from './app.ts';
 import { archiveMonth } from './archive.ts';
 import { audit } from './audit.ts';
 import { checkHead, parseHead } from './audit-head.ts';
-import { type LedgerSql, openDatabase } from './database.ts';
+import { backoffMs } from './backoff.ts';
+import { DatabaseUnavailable, type LedgerSql, openDatabase } from './database.ts';
 import { drift } from './drift.ts';
 import { driftArguments, driftText } from './drift-report.ts';
 import { startEmbeddedPostgres } from './embedded.ts';
@@ -28,9 +30,14 @@ import { fileTokens, singleToken, type Tokens } from './tokens.ts';
 /** A drain that takes longer is cut, so that a stuck request cannot keep the process. */
 const DRAIN_TIMEOUT_MS = 20_000;
 
+/** While a database is away at start. It is looked for as often as callers would come back. */
+const DATABASE_BACKOFF = { baseMs: 500, capMs: 5_000 };
+
 export interface DatabaseOptions {
   /** PostgreSQL 15 or newer; absent: an embedded one in `dataDir`. */
   databaseUrl?: string | undefined;
+  /** Whether a database that is away is waited for. Absent: it is an error. */
+  waitForDatabase?: boolean;
   dataDir: string;
   log: Logger;
 }
@@ -73,8 +80,10 @@ async function openBook(options: DatabaseOptions): Promise<Database> {
     : await startEmbeddedPostgres({ dataDir: options.dataDir, log: quiet });
   const url = options.databaseUrl ?? embedded?.url ?? '';
   try {
-    await migrate(url);
-    const sql = await openDatabase(url);
+    const sql = await whenServed(options, async () => {
+      await migrate(url);
+      return openDatabase(url);
+    });
     return {
       sql,
       close: async () => {
@@ -85,6 +94,20 @@ async function openBook(options: DatabaseOptions): Promise<Database> {
   } catch (error) {
     await embedded?.stop();
     throw error;
+  }
+}
+
+/** Tries until the database serves, if that was asked for. What waiting does not mend is thrown at once. */
+async function whenServed<T>({ waitForDatabase, log }: DatabaseOptions, open: () => Promise<T>): Promise<T> {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      return await open();
+    } catch (error) {
+      const mends = error instanceof DatabaseUnavailable && error.trouble !== 'database_login';
+      if (!waitForDatabase || !mends) throw error;
+      log.warn({ trouble: error.trouble, failures: failures + 1 }, `waiting for the database: ${error.message}`);
+      await delay(backoffMs(failures, DATABASE_BACKOFF));
+    }
   }
 }
 
@@ -207,6 +230,7 @@ async function serve(): Promise<void> {
     port: settings.ledgerPort,
     host: settings.ledgerHost,
     databaseUrl: settings.ledgerDatabaseUrl,
+    waitForDatabase: true,
     dataDir: settings.dataDir,
     opsPort: settings.opsPort,
     opsHost: settings.opsHost,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../config/log.ts';
+import { backoffMs } from './backoff.ts';
 import { EventsRefused, type OpenMeter, OpenMeterError, type OpenMeterFailure } from './openmeter.ts';
 import type { Outbox, OutboxRound, ParkedReceipt } from './outbox.ts';
 import { type UsageEvent, usageEvents } from './outbox-events.ts';
@@ -78,7 +79,7 @@ export async function sendRound(holder: string, parts: SenderParts, signal?: Abo
     const failure =
       error instanceof OpenMeterError ? error.failure : error instanceof EventsRefused ? 'refused' : 'database';
     observer.failed(failure);
-    const delayMs = backoffMs(round?.failures ?? 0, error instanceof OpenMeterError ? error.retryAfterMs : undefined);
+    const delayMs = pauseMs(round?.failures ?? 0, error instanceof OpenMeterError ? error.retryAfterMs : undefined);
     log.warn({ err: error, failure, delayMs, ...span(round) }, 'usage could not be sent to OpenMeter; trying again');
     if (round) await outbox.failed(holder, delayMs, (error as Error).message).catch(() => undefined);
     return false;
@@ -163,9 +164,9 @@ class Refusals {
   }
 }
 
-/** Full jitter, so that replicas do not come back together; never earlier than OpenMeter asked for. */
-function backoffMs(failures: number, retryAfterMs: number | undefined): number {
-  const own = Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(failures, 20));
+/** Never earlier than OpenMeter asked for. */
+function pauseMs(failures: number, retryAfterMs: number | undefined): number {
+  const own = backoffMs(failures, { baseMs: BACKOFF_BASE_MS, capMs: BACKOFF_CAP_MS });
   return Math.ceil(Math.max(own, Math.min(retryAfterMs ?? 0, RETRY_AFTER_CAP_MS)));
 }
 

@@ -1,3 +1,4 @@
+import { backoffMs } from './backoff.ts';
 import type { LedgerError } from './ledger-error.ts';
 
 /** How long somebody goes on asking. */
@@ -8,8 +9,7 @@ export interface RetryPolicy {
   budgetMs: number;
 }
 
-const BACKOFF_BASE_MS = 50;
-const BACKOFF_CAP_MS = 1_000;
+const BACKOFF = { baseMs: 50, capMs: 1_000 };
 /** Callers that were told to come back in so many seconds come in the quarter after them. */
 const SPREAD = 0.25;
 
@@ -20,8 +20,7 @@ export interface Tried {
 }
 
 /**
- * Milliseconds to wait before the next attempt: what the ledger asks for, else exponential with full jitter, because
- * callers that failed together must not come back together. Undefined: it is over, because the answer will not
+ * Milliseconds to wait before the next attempt: what the ledger asks for, else a {@link backoffMs}. Undefined: it is over, because the answer will not
  * change, the attempts are used up or the wait goes beyond the budget.
  */
 export function pauseMs(
@@ -33,9 +32,7 @@ export function pauseMs(
   if (!error.isTransient || tried.attempts >= policy.attempts) return undefined;
   const asked = error.retryAfterSeconds;
   const pause =
-    asked === undefined
-      ? random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** tried.attempts)
-      : asked * 1000 * (1 + random() * SPREAD);
+    asked === undefined ? backoffMs(tried.attempts, BACKOFF, random) : asked * 1000 * (1 + random() * SPREAD);
   return tried.elapsedMs + pause > policy.budgetMs ? undefined : pause;
 }
 
