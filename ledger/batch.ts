@@ -112,11 +112,14 @@ export class BatchQueue {
     });
   }
 
-  /** After the present turn, so that callers who ask in the same one share the batch. */
+  /**
+   * After the present turn, so that callers who ask in the same one share the batch: those too who do so some promises
+   * later, as everybody does whom the batch before has answered.
+   */
   #wake(): void {
     if (this.#woken) return;
     this.#woken = true;
-    queueMicrotask(() => {
+    process.nextTick(() => {
       this.#woken = false;
       while (this.#running < MAX_BATCHES) {
         const { items, half } = this.#take();
@@ -131,13 +134,13 @@ export class BatchQueue {
    * must see what the first has done; so it waits for a batch that is under way as well.
    */
   #take(): { items: Waiting[]; half: number | undefined } {
-    const half = this.#freeHalf();
+    const { half, most } = this.#share();
     const taken: Waiting[] = [];
     const left: Waiting[] = [];
     for (const item of this.#waiting) {
       const names = namesOf(item.row);
       const mayJoin =
-        taken.length < MAX_ITEMS &&
+        taken.length < most &&
         item.epoch === (taken[0] ?? item).epoch &&
         (half === undefined || this.#halves.of(item.row) === half);
       const fits = mayJoin && !names.some((name) => this.#busy.has(name));
@@ -148,16 +151,22 @@ export class BatchQueue {
     return { items: taken, half };
   }
 
-  /** The half of the wallets that the next batch is about; undefined = any. */
-  #freeHalf(): number | undefined {
-    if (this.#waiting.length < SPLIT_FROM) return undefined;
+  /** The half of the wallets that the next batch is about (undefined = any), and how many items it takes at most. */
+  #share(): { half: number | undefined; most: number } {
+    if (this.#waiting.length < SPLIT_FROM) return { half: undefined, most: MAX_ITEMS };
     const waiting = [0, 0];
     for (const { row } of this.#waiting) {
       const half = this.#halves.of(row);
       waiting[half] = (waiting[half] ?? 0) + 1;
     }
+    if (waiting.includes(0) && this.#underWay.size === 0) {
+      // One wallet, mostly. Its batches follow each other in the database; while one works there, the callers of the
+      // other are answered and ask anew, so neither side waits for the other.
+      const most = Math.ceil(this.#waiting.length / (MAX_BATCHES - this.#running));
+      return { half: undefined, most: Math.min(MAX_ITEMS, most) };
+    }
     const free = [0, 1].filter((half) => !this.#underWay.has(half) && (waiting[half] ?? 0) > 0);
-    return free.sort((a, b) => (waiting[b] ?? 0) - (waiting[a] ?? 0))[0];
+    return { half: free.sort((a, b) => (waiting[b] ?? 0) - (waiting[a] ?? 0))[0], most: MAX_ITEMS };
   }
 
   async #flush(items: Waiting[], half: number | undefined): Promise<void> {

@@ -178,7 +178,7 @@ test('every money function looks up by index, whatever the planner thought of a 
     const rows = await database.sql<{ name: string; safe: boolean }[]>`
       select proname as name, coalesce(proconfig @> array['enable_seqscan=off', 'jit=off'], false) as safe from pg_proc
         where pronamespace = 'gsv_ledger'::regnamespace and prosecdef
-          and (pg_get_function_identity_arguments(oid) like 'p_target text, p_body jsonb,%' or proname = 'run_batch')`;
+          and (pg_get_function_identity_arguments(oid) like 'p_target text, p_body jsonb,%' or proname in ('run_batch', 'run_one'))`;
     assert.ok(rows.length >= 12, `${rows.length}`);
     assert.equal(
       rows.filter(({ safe }) => !safe).map(({ name }) => name),

@@ -234,6 +234,11 @@ export class LedgerOperations {
   }
 
   async #runBatch(rows: readonly BatchRow[], epoch: number | undefined): Promise<BatchOutcomes> {
+    const [first] = rows;
+    if (first !== undefined && rows.length === 1) {
+      const outcome = await this.#runOne(first, epoch);
+      return new Map(outcome ? [[0, outcome]] : []);
+    }
     const items = JSON.stringify(rows.map((row, item) => ({ item, ...row })));
     const outcomes = await withDatabase(
       () => this.#sql<(Outcome & { item: number })[]>`
@@ -241,6 +246,22 @@ export class LedgerOperations {
           from gsv_ledger.run_batch(${items}::text::json, ${this.#now()}, ${epoch ?? null})`,
     );
     return new Map(outcomes.map(({ item, ...outcome }) => [item, outcome]));
+  }
+
+  /** What `run_batch` says of one row, without what a batch needs. */
+  async #runOne(row: BatchRow, epoch: number | undefined): Promise<Outcome | undefined> {
+    const { operation, wallet = null, hold = null, amount = null, offering = null, project = null } = row;
+    const { instance_uid = null, max_concurrent = null, ttl_seconds = null, key, hash } = row;
+    const { result_ref = null, reason = null } = row;
+    const context = row.context === undefined ? null : JSON.stringify(row.context);
+    const lines = row.lines === undefined ? null : JSON.stringify(row.lines);
+    const [answer] = await withDatabase(
+      () => this.#sql<{ told: string | null }[]>`
+        select gsv_ledger.run_one(${operation}, ${wallet}, ${hold}, ${amount}, ${offering}, ${project}, ${instance_uid},
+          ${max_concurrent}, ${ttl_seconds}, ${key}, ${hash}, ${context}, ${lines}, ${result_ref}, ${reason},
+          ${this.#now()}, ${epoch ?? null}) as told`,
+    );
+    return answer?.told ? (JSON.parse(answer.told) as Outcome) : undefined;
   }
 
   async #runAlone(

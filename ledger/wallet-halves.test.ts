@@ -65,9 +65,37 @@ test('two batches under way share no wallet when many callers ask', async () => 
 
 test('few callers share one commit, and callers of one wallet still fill two batches', async () => {
   assert.is((await batchesOf(60, 40)).length, 1);
-  const hot = await batchesOf(400, 1);
-  assert.equal(
-    hot.map((batch) => batch.length),
-    [256, 144],
+  for (const [callers, sizes] of [
+    [400, [200, 200]],
+    [401, [201, 200]],
+    [1_000, [256, 256]],
+  ] as const) {
+    const hot = await batchesOf(callers, 1);
+    assert.equal(
+      hot.map((batch) => batch.length),
+      sizes,
+      `${callers} callers`,
+    );
+  }
+});
+
+test('callers whom a batch has answered share the next one, however many promises they are away', async () => {
+  const sizes: number[] = [];
+  const queue = new BatchQueue(async (rows): Promise<BatchOutcomes> => {
+    sizes.push(rows.length);
+    await new Promise((resolve) => setImmediate(resolve));
+    return new Map(rows.map((_, position) => [position, made('1')]));
+  });
+  const call = async (caller: number, depth: number): Promise<void> => {
+    await queue.add({ ...debit(`wallet-${caller}`), key: `k-${caller}` }, undefined, () => {
+      throw new Error('nothing was left alone');
+    });
+    for (let hop = 0; hop < depth; hop += 1) await undefined;
+  };
+  await Promise.all(
+    Array.from({ length: 30 }, async (_, caller) => {
+      for (let round = 0; round < 3; round += 1) await call(caller, caller);
+    }),
   );
+  assert.equal(sizes, [30, 30, 30]);
 });

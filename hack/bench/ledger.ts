@@ -8,7 +8,7 @@
  *   -- --entries=N      of the large book: 1,000,000 (`--entries=10000000` is the row of the targets)
  *   -- --only=A,B       some of: spread hot pairs latency size
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -217,6 +217,9 @@ async function main(): Promise<void> {
     });
   } finally {
     await server.stop();
+    // As root the server keeps its files elsewhere and says so; they are gigabytes.
+    const elsewhere = (await readFile(join(dataDir, 'postgres.location'), 'utf8').catch(() => '')).trim();
+    if (elsewhere !== '') await rm(elsewhere, { recursive: true, force: true });
     await rm(dataDir, { recursive: true, force: true });
   }
 }

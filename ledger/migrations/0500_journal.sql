@@ -136,10 +136,13 @@ create view hold_grants as
 alter table chain add column format smallint not null default 1;
 alter table chain alter column format set default 2;
 
--- Nothing here depends on the session's settings; at is in microseconds.
-create function journal_text(j journal) returns text language sql stable as $$
-  select row(j.id, j.wallet_id, (extract(epoch from j.at) * 1000000)::bigint, j.first_entry, j.receipt_id, j.hold_id,
-    j.answered, j.key, j.payload, j.partial, j.operation, j.entries, j.lines, j.context, j.reason, j.entry_ids)::text
+-- A row in PostgreSQL's binary form: every column with its type and length, so that no two rows look alike. With its
+-- digest it takes three quarters of the time of a text, in which each character may need a quote. Texts become bytes of
+-- UTF-8 first, because binary texts are in the client's encoding; nothing else here depends on a session's settings.
+create function journal_bytes(j journal) returns bytea language sql stable as $$
+  select record_send(row(j.id, j.wallet_id, j.at, j.first_entry, j.receipt_id, j.hold_id, j.answered, j.key, j.payload,
+    j.partial, convert_to(j.operation, 'UTF8'), j.entries, convert_to(j.lines::text, 'UTF8'),
+    convert_to(j.context::text, 'UTF8'), convert_to(j.reason, 'UTF8'), j.entry_ids))
 $$;
 
 create function chain_digest(p_previous bytea, p_transactions int8multirange, p_format smallint) returns bytea
@@ -148,42 +151,55 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
 begin
   if p_format = 1 then return chain_digest(p_previous, p_transactions); end if;
-  return (select sha256(p_previous || convert_to(coalesce(string_agg(journal_text(j), E'\n' order by j.id), ''), 'UTF8'))
+  return (select sha256(p_previous || coalesce(string_agg(journal_bytes(j), '' order by j.id), ''))
     from unnest(p_transactions) r
       cross join lateral (select * from journal where id >= lower(r) and id < upper(r) offset 0) j);
 end $$;
+
+-- Whether entries sum to zero, and none of them is nothing or more than JSON carries. Nearly all rows have two or three.
+create function is_balanced(p_entries bigint[]) returns boolean language plpgsql immutable as $$
+begin
+  return cardinality(p_entries) % 3 = 0 and (select sum(p_entries[n]) = 0 and bool_and(p_entries[n] <> 0)
+      and max(abs(p_entries[n])) <= 9007199254740991 from generate_series(3, cardinality(p_entries), 3) n);
+end $$;
+create function balanced(e bigint[]) returns boolean language sql immutable as $$
+  select case cardinality(e)
+    when 6 then e[3] + e[6] = 0 and e[3] <> 0 and abs(e[3]) <= 9007199254740991
+    when 9 then e[3] + e[6] + e[9] = 0 and e[3] <> 0 and e[6] <> 0 and e[9] <> 0
+      and greatest(abs(e[3]), abs(e[6]), abs(e[9])) <= 9007199254740991
+    else gsv_ledger.is_balanced(e) end
+$$;
+
+create function refuse_unbalanced(p_id bigint) returns boolean language plpgsql as $$
+begin
+  raise exception 'transaction % does not sum to zero', p_id using errcode = 'check_violation';
+end $$;
+
+create function link_digest(p_previous bytea, p_rows bytea) returns bytea language sql immutable as $$
+  select sha256(coalesce(p_previous, '') || p_rows)
+$$;
 
 -- Every statement that inserts into the journal: each row sums to zero, and the statement is one link. One commit after
 -- the other: the lock is held until the link has become visible, so that no two follow the same one, in however many
 -- replicas. Nothing that comes after it in an operation waits for anybody who waits for it.
 create function chain_journal() returns trigger language plpgsql security definer set search_path = gsv_ledger, pg_temp as $$
 declare
-  v_first bigint;
-  v_last bigint;
-  v_count bigint;
-  v_text text;
-  v_bad bigint;
-  v_link bigint;
-  v_digest bytea;
   v_none text;
 begin
   v_none := pg_advisory_xact_lock(hashtext('gsv_ledger.chain'))::text;
-  select min(a.id), max(a.id), count(*), string_agg(journal_text(a), E'\n' order by a.id), min(a.id) filter (where case
-      when cardinality(a.entries) = 6 then a.entries[3] + a.entries[6] <> 0 or a.entries[3] = 0
-        or abs(a.entries[3]) > 9007199254740991
-      else (select coalesce(sum(a.entries[n]), 0) <> 0 or coalesce(bool_or(a.entries[n] = 0), true)
-          or max(abs(a.entries[n])) > 9007199254740991 or cardinality(a.entries) % 3 <> 0
-        from generate_series(3, cardinality(a.entries), 3) n) end and a.entries is not null)
-    into v_first, v_last, v_count, v_text, v_bad from added a;
-  if v_first is null then return null; end if;
-  if v_bad is not null then
-    raise exception 'transaction % does not sum to zero', v_bad using errcode = 'check_violation';
-  end if;
-  select link, digest into v_link, v_digest from chain order by link desc limit 1;
-  insert into chain (link, transactions, digest) values (coalesce(v_link, 0) + 1,
-    case when v_last - v_first + 1 = v_count then int8multirange(int8range(v_first, v_last + 1))
-      else (select range_agg(int8range(id, id + 1)) from added) end,
-    sha256(coalesce(v_digest, '') || convert_to(v_text, 'UTF8')));
+  -- One row is the rule where somebody waits for it; beginning an aggregate takes longer than all of this.
+  insert into chain (link, transactions, digest)
+    select coalesce(l.link, 0) + 1, int8multirange(int8range(a.id, a.id + 1)), link_digest(l.digest, journal_bytes(a))
+      from added a left join (select link, digest from chain order by link desc limit 1) l on true
+      where not exists (select from added offset 1) and (a.entries is null or balanced(a.entries) or refuse_unbalanced(a.id));
+  if found then return null; end if;
+  insert into chain (link, transactions, digest)
+    select coalesce(l.link, 0) + 1, case when b.last - b.first + 1 = b.count then int8multirange(int8range(b.first, b.last + 1))
+        else (select range_agg(int8range(id, id + 1)) from added) end, link_digest(l.digest, b.bytes)
+      from (select min(a.id) as first, max(a.id) as last, count(*), string_agg(journal_bytes(a), '' order by a.id) as bytes
+          from added a where a.entries is null or balanced(a.entries) or refuse_unbalanced(a.id)) b
+        left join (select link, digest from chain order by link desc limit 1) l on true
+      where b.first is not null;
   return null;
 end $$;
 create trigger chained after insert on journal referencing new table as added
