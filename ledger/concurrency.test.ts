@@ -127,3 +127,23 @@ test('runs of one Instance are counted across the wallets that pay them', async 
     await other.end({ timeout: 1 });
   }
 });
+
+test('a key that another wallet of the owner takes meanwhile is looked at once more', async () => {
+  const caps = [{ project: 'p', amount: 100 }];
+  // Capped, so that each debit runs in its own function.
+  for (const name of ['twin-1', 'twin-2']) await book.wallet(name, 100, { ownerUid: 'uid-twins', caps });
+  const debit = (wallet: string) => ({ wallet, project: 'p', lines: [line(1)] });
+  let second: Promise<{ status: number; body: { code?: unknown } }> | undefined;
+  await book.database.admin.begin(async (tx) => {
+    const [first] = await tx<{ status: number }[]>`
+      select (gsv_ledger.debit('twin-1', ${JSON.stringify(debit('twin-1'))}::text::jsonb, 'twins', 'h', ${book.at(0)}, null)).status`;
+    assert.is(first?.status, 201);
+    second = book.operations.debit(debit('twin-2'), { key: 'twins' });
+    const waiting = () => tx`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    while ((await waiting()).length === 0) await delay(5);
+  });
+  const answer = await second;
+  assert.equal([answer?.status, answer?.body.code], [422, 'idempotency_conflict']);
+  assert.is((await book.read('twin-2')).available, 100);
+});

@@ -6,8 +6,8 @@ import { MUTANT_VARIABLE, type Mutant } from './ledger-mutants.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const HOOK = join(import.meta.dirname, 'mutant-hook.ts');
-/** A fault may also make a suite wait for ever; that is noticed, too. */
-const SUITE_TIMEOUT_MS = 150_000;
+/** A fault may also make a suite wait for ever; that is noticed, too, before the test that waits here is ended. */
+const SUITE_TIMEOUT_MS = 90_000;
 const MAX_OUTPUT_BYTES = 67_108_864;
 
 /** Who noticed a fault. */

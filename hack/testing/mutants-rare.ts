@@ -126,7 +126,7 @@ export const RARE_MUTANTS: readonly Mutant[] = [
     in: { sql: 'usable' },
     from: '(offerings is null or p_offering = any (offerings))',
     to: 'true',
-    suites: ['ledger/model'],
+    suites: ['ledger/capture', 'ledger/model'],
   },
   {
     fault: 'the burn order is reversed',

@@ -28,7 +28,7 @@ export const SOURCE_MUTANTS: readonly Mutant[] = [
     in: { file: 'ledger/operations.ts' },
     from: "new Set(['40001', '40P01'])",
     to: 'new Set<string>()',
-    suites: ['ledger/wallet', 'ledger/idempotency', 'ledger/concurrency', 'ledger/model'],
+    suites: ['ledger/concurrency'],
   },
   {
     fault: 'a capture that leaves its hold open ends it in a batch',
