@@ -8,14 +8,13 @@ const STALLED_AFTER_MS = 60_000;
 const SHOWN_AFTER_MS = 5_000;
 /** Applications that may be in it at once; forgetting one lets it wait for another minute. */
 const MAX_REMEMBERED = 10_000;
-/** Those that may be there, out of sync and not healthy yet for as long as they like. Of others Argo CD asks no health. */
-const SLOW_KINDS = ['Application', 'Deployment', 'ExternalSecret'] as const;
-
 interface Wait {
   /** Operation, attempt and object. */
   of: string;
   object: ApplicationResource;
   sinceMs: number;
+  /** The API server was asked, and does not have the object. */
+  gone: boolean;
 }
 
 /**
@@ -25,11 +24,11 @@ interface Wait {
  * `sync_context.go` looks at running tasks "with a live resource" only).
  */
 export class Stalls {
-  readonly #store: Pick<ResourceStore, 'get' | 'terminateOperation'>;
+  readonly #store: Pick<ResourceStore, 'get' | 'list' | 'terminateOperation'>;
   readonly #now: () => number;
   readonly #waits = new Map<string, Wait>();
 
-  constructor(store: Pick<ResourceStore, 'get' | 'terminateOperation'>, now: () => number) {
+  constructor(store: Pick<ResourceStore, 'get' | 'list' | 'terminateOperation'>, now: () => number) {
     this.#store = store;
     this.#now = now;
   }
@@ -44,13 +43,17 @@ export class Stalls {
   async end({ metadata, status, operation }: Application): Promise<boolean> {
     const { name } = metadata;
     const missing = operation === undefined ? undefined : waitedFor(status);
-    if (missing === undefined || (await this.#isThere(missing))) {
+    if (missing === undefined) {
       this.#waits.delete(name);
       return false;
     }
     const { startedAt, retryCount } = status?.operationState ?? {};
     const of = [startedAt, retryCount, missing.kind, missing.name].join(' ');
-    if (!this.#isDue(name, of, missing)) return false;
+    const wait = this.#waitOf(name, of, missing);
+    const waitedMs = this.#now() - wait.sinceMs;
+    if (waitedMs < SHOWN_AFTER_MS) return false;
+    wait.gone = !(await this.#isThere(missing));
+    if (!wait.gone || waitedMs < STALLED_AFTER_MS) return false;
     const key: Key = metadata.namespace === undefined ? { name } : { namespace: metadata.namespace, name };
     try {
       await this.#store.terminateOperation('Application', key, metadata);
@@ -63,23 +66,29 @@ export class Stalls {
   /** What the operation of this Application waits for in vain, once that is sure. */
   on(name: string): ApplicationResource | undefined {
     const wait = this.#waits.get(name);
-    return wait !== undefined && this.#now() - wait.sinceMs >= SHOWN_AFTER_MS ? wait.object : undefined;
+    return wait?.gone ? wait.object : undefined;
   }
 
-  #isDue(name: string, of: string, object: ApplicationResource): boolean {
+  #waitOf(name: string, of: string, object: ApplicationResource): Wait {
     const known = this.#waits.get(name);
-    if (known?.of === of) return this.#now() - known.sinceMs >= STALLED_AFTER_MS;
+    if (known?.of === of) return known;
+    const wait: Wait = { of, object, sinceMs: this.#now(), gone: false };
     this.#waits.delete(name);
-    this.#waits.set(name, { of, object, sinceMs: this.#now() });
+    this.#waits.set(name, wait);
     const oldest = this.#waits.keys().next().value;
     if (this.#waits.size > MAX_REMEMBERED && oldest !== undefined) this.#waits.delete(oldest);
-    return false;
+    return wait;
   }
 
-  async #isThere({ kind, name, namespace }: ApplicationResource): Promise<boolean> {
-    const slow = SLOW_KINDS.find((each) => each === kind);
-    if (slow === undefined) return false;
-    return (await this.#store.get(slow, namespace === undefined ? { name } : { namespace, name })) !== undefined;
+  /**
+   * These may be there, out of sync and not healthy yet for as long as they like; of others Argo CD asks no health, so
+   * they are gone. Those of a namespace are listed, because the operator has the right to that alone.
+   */
+  async #isThere({ kind, name, namespace = '' }: ApplicationResource): Promise<boolean> {
+    if (kind === 'Application') return (await this.#store.get(kind, { namespace, name })) !== undefined;
+    if (kind !== 'Deployment' && kind !== 'ExternalSecret') return false;
+    const live = await this.#store.list<'Deployment' | 'ExternalSecret'>(kind, { namespace });
+    return live.some(({ metadata }) => metadata.name === name);
   }
 }
 
