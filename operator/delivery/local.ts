@@ -3,6 +3,7 @@ import { GitReader, treeEntries } from '../git/reader.ts';
 import { instanceFile, organizationFolder, platformFolderOf, skeletonFolder } from '../render/paths.ts';
 import type { Delivery, DeliveryScope, DeliveryState, DeliveryTarget, Remains, WorkloadState } from './delivery.ts';
 import { checkManifests, firstDouble, type Scope, type Verdict } from './manifests.ts';
+import { keepNewest } from './newest.ts';
 
 /** Verdicts are kept by object id, so what is unchanged is never read twice. Enough for a quickstart. */
 const MAX_VERDICTS = 2000;
@@ -102,9 +103,7 @@ export class LocalDelivery implements Delivery {
       found.type === 'blob'
         ? checkManifests(new Map([[path, found.content.toString('utf8')]]), scope)
         : await this.#check(found.content, path, scope);
-    this.#verdicts.set(key, verdict);
-    const oldest = this.#verdicts.keys().next().value;
-    if (this.#verdicts.size > MAX_VERDICTS && oldest !== undefined) this.#verdicts.delete(oldest);
+    keepNewest(this.#verdicts, key, verdict, MAX_VERDICTS);
     return verdict;
   }
 

@@ -39,7 +39,7 @@ const done = (revision: string): ApplicationStatus => ({
 });
 
 function read(status: ApplicationStatus | undefined) {
-  const application = { metadata: { name: NAMESPACE }, spec: {}, ...(status === undefined ? {} : { status }) };
+  const application = { metadata: { name: NAMESPACE }, ...(status === undefined ? {} : { status }) };
   return applicationState(application, {
     workloadNamespace: NAMESPACE,
     objects: OBJECTS,
@@ -307,5 +307,5 @@ for (const { reason, why, status, message, exhausted } of ROWS)
 test('an Application that is being deleted delivers nothing', () => {
   const metadata = { name: NAMESPACE, deletionTimestamp: '2026-01-01T00:00:00Z' };
   const wanted = { workloadNamespace: NAMESPACE, objects: OBJECTS, instance: 'claims', contains };
-  assert.is(applicationState({ metadata, spec: {}, status: done('c') }, wanted).reason, 'ApplicationTerminating');
+  assert.is(applicationState({ metadata, status: done('c') }, wanted).reason, 'ApplicationTerminating');
 });

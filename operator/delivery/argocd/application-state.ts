@@ -1,11 +1,10 @@
-import type { ApplicationResource, ApplicationSpec, ApplicationStatus } from '../../../crds/foreign.ts';
+import type { ApplicationResource, ApplicationStatus } from '../../../crds/foreign.ts';
 import type { DeclaredObject, DeliveryState } from '../delivery.ts';
-import { errorCondition, operationCause } from './cause.ts';
+import { endedInVain, errorCondition, failedOnce, operationCause } from './cause.ts';
 
 /** The members of an Application that are read. */
 export interface ApplicationView {
   metadata: { name: string; deletionTimestamp?: string };
-  spec: ApplicationSpec;
   status?: ApplicationStatus;
 }
 
@@ -108,28 +107,18 @@ function failureOf(application: ApplicationView, wanted: Wanted): DeliveryState 
   const operation = status?.operationState;
   const revision = triedRevision(status);
   if (operation === undefined || revision === undefined || !wanted.contains(revision)) return undefined;
-  const over = hasFailed(operation);
-  // Between two attempts the operation is Running, and has an end.
-  const between = operation.phase === 'Running' && operation.finishedAt !== undefined;
-  if (!over && !between) return undefined;
+  if (!failedOnce(operation)) return undefined;
   const { reason, message } = operationCause(operation, (entry) => isOwn(entry, wanted));
   if (givenUp(application, wanted.contains) === undefined) return pending(reason, message);
   return { ...pending('RetriesExhausted', `Argo CD has given the commit up. ${message}`), exhausted: true, revision };
 }
 
-/**
- * The commit, the wanted one or a later one, that Argo CD has tried in vain, and no newer one. An operation is Failed
- * only when no retry is left, or when it was ended: between two attempts it is Running.
- */
+/** The commit, the wanted one or a later one, that Argo CD has tried in vain, and no newer one. */
 export function givenUp({ status }: ApplicationView, contains: Wanted['contains']): string | undefined {
   const operation = status?.operationState;
   const revision = triedRevision(status);
   const isLast = revision !== undefined && contains(revision) && comparedRevision(status) === revision;
-  return isLast && hasFailed(operation) ? revision : undefined;
-}
-
-function hasFailed(operation: ApplicationStatus['operationState']): boolean {
-  return operation?.phase === 'Failed' || operation?.phase === 'Error';
+  return isLast && endedInVain(operation) ? revision : undefined;
 }
 
 function pending(reason: string, message: string): DeliveryState {

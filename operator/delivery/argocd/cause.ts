@@ -59,6 +59,16 @@ export function operationCause(operation: OperationState, own: (resource: Resour
   return { reason: reasonOf(first, words), message: sentence(`${first.kind} ${first.name}: ${words}${more}`) };
 }
 
+/** Over, and in vain. It is Failed only when no retry is left, or when somebody has ended it. */
+export function endedInVain(operation: OperationState | undefined): boolean {
+  return operation?.phase === 'Failed' || operation?.phase === 'Error';
+}
+
+/** Over and in vain, or between two attempts: it is Running then, and has an end. */
+export function failedOnce(operation: OperationState | undefined): boolean {
+  return endedInVain(operation) || (operation?.phase === 'Running' && operation.finishedAt !== undefined);
+}
+
 /** Refused by the API server, or applied and then unhealthy: `hookPhase` tells the latter of plain objects, too. */
 function hasFailed({ status, hookPhase }: ResourceResult): boolean {
   return status === 'SyncFailed' || hookPhase === 'Failed' || hookPhase === 'Error';

@@ -44,8 +44,9 @@ export interface ArgoDeliveryOptions {
 }
 
 /**
- * Delivery by Argo CD: hints by the refresh annotation and the end of operations that never end, all that we write of others; answers read from
- * the Application and from the live objects that carry the Instance's uid. The rules are in docs/delivery.md.
+ * Delivery by Argo CD. All that we write of others are hints, by the refresh annotation, and the end of operations that
+ * would never end; answers are read from the Application and from the live objects that carry the Instance's uid. The
+ * rules are in docs/delivery.md.
  */
 export class ArgoDelivery implements Delivery {
   readonly #store: ResourceStore;

@@ -1,3 +1,5 @@
+import { keepNewest } from '../newest.ts';
+
 /** After the first commit that Argo CD has given up the next one is made at once: a passing cause is over by then. */
 const FIRST_PAUSE_MS = 60_000;
 /** A cause that stays costs one empty commit in half an hour, and is noticed to be cured within it. */
@@ -28,10 +30,7 @@ export class Exhaustion {
     const count = (known?.count ?? 0) + 1;
     const pauseMs = count === 1 ? 0 : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (count - 2));
     const dueAtMs = this.#now() + pauseMs;
-    this.#troubles.delete(application);
-    this.#troubles.set(application, { revision, count, dueAtMs });
-    const oldest = this.#troubles.keys().next().value;
-    if (this.#troubles.size > MAX_REMEMBERED && oldest !== undefined) this.#troubles.delete(oldest);
+    keepNewest(this.#troubles, application, { revision, count, dueAtMs }, MAX_REMEMBERED);
     return pauseMs === 0;
   }
 

@@ -1,5 +1,6 @@
 import type { Application } from '../../../crds/kinds.ts';
 import { type Key, keyText, type ResourceStore, StoreError } from '../../../crds/store.ts';
+import { keepNewest } from '../newest.ts';
 
 /** Argo CD takes the annotation off when it begins to look; it reads the branch after that. */
 export const REFRESH_ANNOTATION = 'argocd.argoproj.io/refresh';
@@ -65,10 +66,7 @@ export class Refresher {
   #remember(name: string, commit: string): void {
     const commits = this.#asked.get(name)?.commits ?? new Set();
     if (commits.size >= MAX_COMMITS) commits.clear();
-    this.#asked.delete(name);
-    this.#asked.set(name, { atMs: this.#now(), commits: commits.add(commit) });
-    const oldest = this.#asked.keys().next().value;
-    if (this.#asked.size > MAX_REMEMBERED && oldest !== undefined) this.#asked.delete(oldest);
+    keepNewest(this.#asked, name, { atMs: this.#now(), commits: commits.add(commit) }, MAX_REMEMBERED);
   }
 }
 

@@ -2,7 +2,7 @@ import type { Application, Deployment, ExternalSecret, Namespace } from '../../.
 import { appProjectName } from '../../render/project.ts';
 import type { DeliveryScope, Remains } from '../delivery.ts';
 import { comparedRevision, isOwn } from './application-state.ts';
-import { errorCondition, operationCause } from './cause.ts';
+import { errorCondition, failedOnce, operationCause } from './cause.ts';
 import { steadyWords } from './words.ts';
 
 /** An Application, and which of the revisions that it names contain the removal. */
@@ -85,10 +85,7 @@ function unprunedOf(
       return { reason: 'WorkloadRemains', message: 'Argo CD is still applying an earlier commit.' };
     return undefined;
   }
-  // Between two attempts the operation is Running, and has an end.
-  const between = operation?.phase === 'Running' && operation.finishedAt !== undefined;
-  const failed = operation?.phase === 'Failed' || operation?.phase === 'Error' || between;
-  const cause = error ?? (failed ? operationCause(operation, own) : undefined);
+  const cause = error ?? (operation && failedOnce(operation) ? operationCause(operation, own) : undefined);
   return cause ?? { reason: 'WorkloadRemains', message: `${entry.kind} ${entry.name} is still there.` };
 }
 

@@ -1,6 +1,7 @@
 import type { ApplicationResource } from '../../../crds/foreign.ts';
 import type { Application } from '../../../crds/kinds.ts';
-import { type Key, type ResourceStore, StoreError } from '../../../crds/store.ts';
+import { type ResourceStore, StoreError } from '../../../crds/store.ts';
+import { keepNewest } from '../newest.ts';
 
 /** Far longer than Argo CD takes to see what it has just applied itself. Milliseconds. */
 const STALLED_AFTER_MS = 60_000;
@@ -8,6 +9,7 @@ const STALLED_AFTER_MS = 60_000;
 const SHOWN_AFTER_MS = 5_000;
 /** Applications that may be in it at once; forgetting one lets it wait for another minute. */
 const MAX_REMEMBERED = 10_000;
+
 interface Wait {
   /** Operation, attempt and object. */
   of: string;
@@ -20,7 +22,7 @@ interface Wait {
 /**
  * Operations of Argo CD that never end. Between two waves it waits for what it has applied to become healthy, and it
  * asks only what is there: an object that somebody removes in this moment is waited for without end, and while an
- * operation runs there is no other, of any commit (seen in Argo CD 3.2.11, `argocd.real.ts`; gitops-engine's
+ * operation runs there is no other, of any commit (seen in Argo CD 3.2.11, `refusals.real.ts`; gitops-engine's
  * `sync_context.go` looks at running tasks "with a live resource" only).
  */
 export class Stalls {
@@ -54,9 +56,8 @@ export class Stalls {
     if (waitedMs < SHOWN_AFTER_MS) return false;
     wait.gone = !(await this.#isThere(missing));
     if (!wait.gone || waitedMs < STALLED_AFTER_MS) return false;
-    const key: Key = metadata.namespace === undefined ? { name } : { namespace: metadata.namespace, name };
     try {
-      await this.#store.terminateOperation('Application', key, metadata);
+      await this.#store.terminateOperation('Application', metadata, metadata);
     } catch (error) {
       if (!(error instanceof StoreError) || !['Conflict', 'NotFound'].includes(error.code)) throw error;
     }
@@ -73,10 +74,7 @@ export class Stalls {
     const known = this.#waits.get(name);
     if (known?.of === of) return known;
     const wait: Wait = { of, object, sinceMs: this.#now(), gone: false };
-    this.#waits.delete(name);
-    this.#waits.set(name, wait);
-    const oldest = this.#waits.keys().next().value;
-    if (this.#waits.size > MAX_REMEMBERED && oldest !== undefined) this.#waits.delete(oldest);
+    keepNewest(this.#waits, name, wait, MAX_REMEMBERED);
     return wait;
   }
 
